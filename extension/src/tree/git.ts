@@ -1,0 +1,146 @@
+/** What can be done with a repository from its row. Git runs in the helper; a failure is shown in git's own words. */
+
+import { basename } from "node:path";
+import * as vscode from "vscode";
+
+import type { Ctx } from "../ctx";
+import { type Branch, ERRORS, type GitOutput, type Repo } from "../protocol";
+import { codeOf, RefusedError, untrusted } from "../refusal";
+import { count, firstLine, words } from "../text";
+import { dirtyPaths } from "./rows";
+
+type Run = (force: boolean) => Promise<GitOutput>;
+
+export async function pull(ctx: Ctx, { path: workspace }: Repo): Promise<void> {
+  await git(ctx, "Pull", workspace, (force) => ctx.connection.request("ralph/git/pull", { workspace, force }));
+}
+
+export async function push(ctx: Ctx, { path: workspace }: Repo): Promise<void> {
+  await git(ctx, "Push", workspace, (force) => ctx.connection.request("ralph/git/push", { workspace, force }));
+}
+
+/** Commits what is staged; if nothing is, all changes after a question. */
+export async function commit(ctx: Ctx, { path: workspace, name }: Repo): Promise<void> {
+  const status = await ctx.connection.request("ralph/git/status", { workspace });
+  const paths = dirtyPaths(status);
+  if (paths.length === 0) throw new RefusedError(`There is nothing to commit in ${name}.`);
+  const all = status.staged.length === 0;
+  const message = await vscode.window.showInputBox({
+    title: `Ralph Loop: Commit in ${name}`,
+    prompt: all
+      ? `Nothing is staged: all ${count(paths.length, "changed file")} will be committed.`
+      : `${count(status.staged.length, "staged file")} will be committed.`,
+    placeHolder: "Message",
+    ignoreFocusOut: true,
+  });
+  if (!message?.trim()) return;
+  await git(ctx, "Commit", workspace, async (force) => {
+    if (all) {
+      const added = await ctx.connection.request("ralph/git/add", { workspace, paths, force });
+      if (added.exitCode !== 0) return added;
+    }
+    return ctx.connection.request("ralph/git/commit", { workspace, message, force });
+  });
+}
+
+export async function checkout(ctx: Ctx, { path: workspace, name }: Repo): Promise<void> {
+  const { branches } = await ctx.connection.request("ralph/git/branches", { workspace });
+  const create = { label: "$(plus) Create new branch…" };
+  const items: (vscode.QuickPickItem & { branch?: Branch })[] = [create];
+  for (const branch of branches)
+    items.push({
+      label: `$(${branch.remote ? "cloud" : "git-branch"}) ${branch.name}`,
+      description: `${branch.sha.slice(0, 8)}${branch.current ? " · current" : ""}`,
+      branch,
+    });
+  const chosen = await vscode.window.showQuickPick(items, {
+    title: `Ralph Loop: Checkout in ${name}`,
+    placeHolder: "A branch",
+  });
+  if (!chosen) return;
+  if (chosen.branch) {
+    const branch = chosen.branch.name;
+    await git(ctx, "Checkout", workspace, (force) =>
+      ctx.connection.request("ralph/git/checkout", { workspace, branch, force }),
+    );
+    return;
+  }
+  const branch = await vscode.window.showInputBox({
+    title: "Ralph Loop: Create Branch",
+    prompt: "Name of the new branch",
+  });
+  if (!branch?.trim()) return;
+  await git(ctx, "Create Branch", workspace, (force) =>
+    ctx.connection.request("ralph/git/branch", { workspace, name: branch.trim(), force }),
+  );
+  await git(ctx, "Checkout", workspace, (force) =>
+    ctx.connection.request("ralph/git/checkout", { workspace, branch: branch.trim(), force }),
+  );
+}
+
+export async function reset(ctx: Ctx, { path: workspace, name }: Repo): Promise<void> {
+  const status = await ctx.connection.request("ralph/git/status", { workspace });
+  const n = dirtyPaths(status).length;
+  const confirm = "Reset";
+  const chosen = await vscode.window.showWarningMessage(
+    `Reset ${name} to its last commit?`,
+    {
+      modal: true,
+      detail: `${n === 0 ? "No file is changed there now." : `Changes in ${count(n, "file")} are discarded.`} They are saved first: the output of the reset tells how to get them back.`,
+    },
+    confirm,
+  );
+  if (chosen !== confirm) return;
+  const done = await git(ctx, "Reset", workspace, (force) =>
+    ctx.connection.request("ralph/git/reset", { workspace, confirm: true, force }),
+  );
+  if (done?.stdout.trim()) void vscode.window.showInformationMessage(`${name}: ${done.stdout.trim()}`);
+}
+
+export async function addRepository(ctx: Ctx): Promise<void> {
+  const chosen = await vscode.window.showOpenDialog({
+    canSelectFolders: true,
+    canSelectFiles: false,
+    openLabel: "Add Repository",
+  });
+  if (chosen?.[0]) await ctx.connection.request("ralph/repos/add", { path: chosen[0].fsPath });
+}
+
+export async function removeRepository(ctx: Ctx, { repoId, name }: Repo): Promise<void> {
+  const confirm = "Remove from List";
+  const chosen = await vscode.window.showWarningMessage(
+    `Remove ${name} from the list?`,
+    { modal: true, detail: "Its files stay as they are." },
+    confirm,
+  );
+  if (chosen === confirm) await ctx.connection.request("ralph/repos/remove", { repoId });
+}
+
+/** Runs git, and once more by force if a person wants so although a loop works there. */
+async function git(ctx: Ctx, what: string, workspace: string, run: Run): Promise<GitOutput | undefined> {
+  if (!vscode.workspace.isTrusted) throw untrusted();
+  const place = basename(workspace);
+  const options = { location: vscode.ProgressLocation.Window, title: `Ralph Loop: ${what} in ${place}` };
+  const tryIt = (force: boolean) => vscode.window.withProgress(options, () => run(force));
+  let output: GitOutput;
+  try {
+    output = await tryIt(false);
+  } catch (error) {
+    if (codeOf(error) !== ERRORS.repoBusy) throw error;
+    const anyway = `${what} Anyway`;
+    const detail = "The loop that works there would see files change under it.";
+    if ((await vscode.window.showWarningMessage(words(error), { modal: true, detail }, anyway)) !== anyway)
+      return undefined;
+    output = await tryIt(true);
+  }
+  const said = [output.stdout, output.stderr].filter(Boolean).join("\n").trim();
+  ctx.log.info(`${what} in ${workspace}: exit code ${output.exitCode}\n${said}`);
+  if (output.exitCode !== 0) {
+    const why = output.stderr.trim() || output.stdout.trim();
+    throw new RefusedError(`${what} in ${place} failed: ${firstLine(why.replace(/\s*\n\s*/g, " · "), 400)}`, [
+      { title: "Show Log", command: "ralphLoop.showHelperLog" },
+    ]);
+  }
+  vscode.window.setStatusBarMessage(`$(check) ${what} in ${place}: done`, 4_000);
+  return output;
+}

@@ -1,0 +1,74 @@
+/** Search over everything that loops have said and done. */
+
+import * as vscode from "vscode";
+
+import type { Ctx } from "../ctx";
+import { openDocument } from "../views/pages";
+import type { SearchHit } from "../protocol";
+import { moment, words } from "../text";
+
+/** After the last key: a search for each letter would only be thrown away. */
+const PAUSE_MS = 200;
+
+type Item = vscode.QuickPickItem & { hit?: SearchHit };
+
+export async function search(ctx: Ctx): Promise<void> {
+  await ctx.connection.ensure();
+  const pick = vscode.window.createQuickPick<Item>();
+  pick.title = "Ralph Loop: Search History";
+  pick.placeholder = "Words in prompts, messages, errors and output of all loops";
+  let timer: NodeJS.Timeout | undefined;
+  const look = async () => {
+    const text = pick.value.trim();
+    if (!text) {
+      pick.items = [];
+      return;
+    }
+    pick.busy = true;
+    try {
+      const { hits } = await ctx.connection.request("ralph/search", { text, limit: 50 });
+      if (pick.value.trim() === text) pick.items = hits.length > 0 ? hits.map(hitItem) : [nothing(text)];
+    } catch (error) {
+      pick.items = [{ label: `$(error) ${words(error)}`, alwaysShow: true }];
+    } finally {
+      pick.busy = false;
+    }
+  };
+  const chosen = await new Promise<SearchHit | undefined>((resolve) => {
+    pick.onDidChangeValue(() => {
+      clearTimeout(timer);
+      timer = setTimeout(() => void look(), PAUSE_MS);
+    });
+    pick.onDidAccept(() => {
+      resolve(pick.activeItems[0]?.hit);
+    });
+    pick.onDidHide(() => {
+      resolve(undefined);
+    });
+    pick.show();
+  });
+  clearTimeout(timer);
+  pick.dispose();
+  if (chosen) await open(chosen);
+}
+
+export function hitItem(hit: SearchHit): Item {
+  return {
+    label: hit.excerpt.replace(/\s+/g, " ").trim(),
+    description: `${hit.where} · ${moment(hit.at, new Date())}`,
+    alwaysShow: true, // the helper has matched it already
+    hit,
+  };
+}
+
+function nothing(text: string): Item {
+  return { label: `Nothing found for “${text}”`, alwaysShow: true };
+}
+
+/** Output where it was found, else the loop's history. */
+async function open({ runId, where }: SearchHit): Promise<void> {
+  if (runId === undefined) return;
+  const output = /^(?:stdout|stderr|display) of iteration (\d+)$/.exec(where);
+  if (output) await openDocument({ kind: "output", runId, iteration: Number(output[1]), after: 0 });
+  else await openDocument({ kind: "history", runId });
+}

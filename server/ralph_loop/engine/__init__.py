@@ -1,0 +1,1 @@
+"""The engine: owns the loops, and the rules they follow."""

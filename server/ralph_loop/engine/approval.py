@@ -1,0 +1,144 @@
+"""Approving and rejecting staged operations, and what the loop does once all are settled (PROTOCOL.md, rule 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ralph_loop.engine import committing
+from ralph_loop.engine.client import Client
+from ralph_loop.engine.committing import Committer
+from ralph_loop.engine.plan import Approver
+from ralph_loop.engine.record import Also, LoopRecord
+from ralph_loop.errors import invalid_state, not_found
+from ralph_loop.git.locate import Place
+from ralph_loop.protocol import Operation
+from ralph_loop.store import iterations, operations, sessions
+from ralph_loop.store.database import Writer
+
+
+class Approval:
+    """The staged operations of one loop. One approval at a time."""
+
+    def __init__(self, loop: LoopRecord, place: Place) -> None:
+        self._loop = loop
+        self._database = loop.around.database
+        self._place = place
+        self._lock = asyncio.Lock()
+
+    async def staged(self) -> list[Operation]:
+        return await operations.staged(self._database, self._loop.state.run_id)
+
+    async def approve(self, ids: Sequence[str] | None, client: Client) -> list[Operation]:
+        """Applies the chosen operations (None: all) to the user's tree, all or none, and commits them if auto-commit is
+        on; those that are left."""
+        async with self._lock:
+            staged, chosen = await self._chosen(ids)
+            before, after = await self._trees(chosen)
+            committer = await self._committer(client) if chosen else None
+            await self._database.write(lambda writer: operations.mark(writer, chosen, "applying"))
+            try:
+                await self._approver(client.env).apply(before, after, staged, chosen)
+            except BaseException:
+                await self._database.write(lambda writer: operations.mark(writer, chosen, "staged"))
+                raise
+            if committer is not None:
+                await self._commit(committer, chosen)
+            await self._settle(lambda writer: operations.mark(writer, chosen, "approved"), len(staged) - len(chosen))
+        return await self.staged()
+
+    async def reject(self, ids: Sequence[str] | None, feedback: str | None) -> list[Operation]:
+        """Drops the chosen operations (None: all); the feedback goes into the next prompt. Those that are left."""
+        async with self._lock:
+            staged, chosen = await self._chosen(ids)
+            state = self._loop.state
+            said = feedback.strip() if feedback else ""
+
+            async def store(writer: Writer) -> None:
+                await operations.mark(writer, chosen, "rejected")
+                if said:
+                    await sessions.add_message(writer, state.session_id, "user", "feedback", said, run_id=state.run_id)
+
+            names = ", ".join(operation.path for operation in chosen[:20])
+            note = said or f"The user rejected your changes of {names} without a comment."
+            told = f"{state.feedback}\n\n{note}" if state.feedback else note
+            await self._settle(store, len(staged) - len(chosen), feedback=told)
+        return await self.staged()
+
+    async def recover(self) -> None:
+        """After a crash: operations that were being applied are approved or staged, as the tree says."""
+        unsure = await operations.applying(self._database, self._loop.state.run_id)
+        if not unsure:
+            return
+        _, after = await self._trees(unsure)
+        done = await self._approver({}).is_applied(after, unsure)
+        left = len(await self.staged()) - (len(unsure) if done else 0)
+        await self._settle(lambda writer: operations.mark(writer, unsure, "approved" if done else "staged"), left)
+
+    def _approver(self, env: Mapping[str, str]) -> Approver:
+        return Approver(self._loop.around.paths, self._place, env)
+
+    async def _committer(self, client: Client) -> Committer | None:
+        if not self._loop.state.config.auto_commit:
+            return None
+        committer = Committer(self._place, client.env, self._loop.state)
+        await committer.note_dirty()
+        return committer
+
+    async def _commit(self, committer: Committer, chosen: Sequence[Operation]) -> None:
+        number = chosen[0].iteration
+        done = await committer.commit(number, chosen)
+        if line := committing.told(done):
+            await self._loop.note(number, line)
+            await self._loop.output.end_iteration()
+        problem = committing.problem(done)
+        record = await iterations.get(self._database, self._loop.state.run_id, number)
+        if problem is not None and record is not None:
+            failed = attrs.evolve(record, errors=[*record.errors, problem])
+            await self._loop.set(lambda writer: iterations.update(writer, failed), failed)
+
+    async def _chosen(self, ids: Sequence[str] | None) -> tuple[list[Operation], list[Operation]]:
+        state = self._loop.state
+        if state.status != "awaiting_approval":
+            text = f"This loop is {state.status}; nothing waits for approval."
+            raise invalid_state(text, state.status, ["awaiting_approval"])
+        staged = await self.staged()
+        if ids is None:
+            return staged, staged
+        known = {operation.operation_id for operation in staged}
+        for id_ in ids:
+            if id_ not in known:
+                raise not_found("staged operation", id_)
+        return staged, [operation for operation in staged if operation.operation_id in set(ids)]
+
+    async def _trees(self, chosen: Sequence[Operation]) -> tuple[str, str]:
+        if not chosen:
+            return "", ""
+        trees = await iterations.trees(self._database, self._loop.state.run_id, chosen[0].iteration)
+        assert trees is not None and trees.before is not None and trees.after is not None
+        return trees.before, trees.after
+
+    async def _settle(self, store: Also, left: int, **changes: Any) -> None:
+        """Stores what was decided; with nothing left, the iteration's judgement takes effect."""
+        deferred = self._loop.state.deferred
+        if left == 0 and deferred is not None:
+            changes |= {"status": "running", "phase": "ending"}
+        await self._loop.set(store, **changes)
+
+
+async def verdict(loop: LoopRecord) -> dict[str, Any]:
+    """What the settled iteration comes to: the changes of the loop's state."""
+    deferred = loop.state.deferred
+    assert deferred is not None
+    approved = await operations.all_approved(loop.around.database, loop.state.run_id, deferred.iteration)
+    if deferred.status == "running" or (deferred.needs_all and not approved):
+        return {"deferred": None}
+    return {
+        "deferred": None,
+        "status": deferred.status,
+        "stop_reason": deferred.stop_reason,
+        "error": deferred.error,
+    }

@@ -1,0 +1,155 @@
+"""Plan mode: the agent works in a private copy of the user's tree; what it changed is staged, approved, applied.
+
+The copy and the snapshots are git's business (git/workcopy.py, git/apply.py); here is when they are made and what
+their results mean for the loop (PROTOCOL.md, rule 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ralph_loop.agents.guard_client import Guard
+from ralph_loop.engine.tracking import Tracked, store_directory
+from ralph_loop.errors import InvalidParamsError, RalphError
+from ralph_loop.git import apply as applying
+from ralph_loop.git import confine, workcopy
+from ralph_loop.git.folder import Folder
+from ralph_loop.git.journal import ApplyError, TreeChangedError, is_side
+from ralph_loop.git.locate import Place
+from ralph_loop.git.snapshot import SnapshotError, SnapshotStore
+from ralph_loop.paths import Paths
+from ralph_loop.protocol import MAX_FILES_IN_RECORD, Change, Operation
+from ralph_loop.store.ids import new_id
+
+
+class PlanError(Exception):
+    """Plan mode cannot go on; the text says why, for a person. Nothing of the user's was changed."""
+
+
+@attrs.frozen
+class Staged:
+    """What an iteration changed in its copy."""
+
+    after: str
+    operations: list[Operation]
+    tracked: Tracked
+
+
+class PlanRoom:
+    """The private copy of one iteration. Use: open, run the agent, close; always discard."""
+
+    def __init__(self, paths: Paths, place: Place, run_id: str, env: Mapping[str, str]) -> None:
+        self._folder = paths.copies / run_id
+        self._place = place
+        self._store = SnapshotStore(store_directory(paths.snapshots, place), place, env)
+        self._copy: workcopy.WorkCopy | None = None
+
+    @property
+    def root(self) -> Path:
+        """The top of the copy."""
+        return self._folder
+
+    @property
+    def workspace(self) -> Path:
+        """The agent's working directory: where the user's workspace is in the copy."""
+        return self._folder / self._place.workspace.relative_to(self._place.root)
+
+    async def open(self, name: str, copied: Sequence[str]) -> str:
+        """Makes the copy of the user's tree as it is now; its tree, kept under `name`. Raises PlanError."""
+        try:
+            await asyncio.to_thread(workcopy.discard, self._folder)
+            self._copy = await asyncio.to_thread(workcopy.create, self._store, self._folder, name, copied)
+            await asyncio.to_thread(self.workspace.mkdir, parents=True, exist_ok=True)
+        except (SnapshotError, OSError) as error:
+            raise PlanError(f"The private copy for plan mode could not be made: {error}") from error
+        return self._copy.base
+
+    async def close(self, iteration: int, name: str) -> Staged:
+        """What the agent changed, as operations; the tree is kept under `name`. Raises PlanError."""
+        assert self._copy is not None, "open() was not called"
+        try:
+            after, changes = await asyncio.to_thread(workcopy.collect, self._store, self._copy, name)
+        except SnapshotError as error:
+            raise PlanError(f"What the agent changed could not be read: {error}") from error
+        operations = [
+            Operation(operation_id=new_id("op"), iteration=iteration, **attrs.asdict(change, recurse=False))
+            for change in changes.files
+        ]
+        return Staged(after, operations, Tracked(changes.files[:MAX_FILES_IN_RECORD], changes.total))
+
+    async def discard(self) -> None:
+        """Removes the copy."""
+        await asyncio.to_thread(workcopy.discard, self._folder)
+
+
+class ConfinedGuard:
+    """A guard whose processes cannot write to the user's folder and git directory (git/confine.py), but for the copy,
+    which may lie below them."""
+
+    def __init__(self, guard: Guard, protected: Sequence[Path], copy: Path) -> None:
+        self._guard = guard
+        self._protected = protected
+        self._copy = copy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._guard, name)
+
+    async def spawn(self, argv: Sequence[str], **options: Any) -> Any:
+        program = Path(confine.__file__)
+        flags = [part for path in self._protected for part in ("--ro", str(path))]
+        if any(self._copy.is_relative_to(path) for path in self._protected):
+            flags += ["--rw", str(self._copy)]
+        return await self._guard.spawn([sys.executable, "-I", "-S", str(program), *flags, "--", *argv], **options)
+
+
+def confinement_problem(place: Place, env: Mapping[str, str]) -> str | None:
+    """Why the user's folder cannot be made read-only for agents here; None when it can. Blocks."""
+    home = env.get("HOME")
+    if home and Path(home).resolve().is_relative_to(place.root):
+        return f"{place.root} holds your home directory, which agents need for their own files."
+    return confine.confinement_available()
+
+
+class Approver:
+    """Applies operations to the user's tree: all or none."""
+
+    def __init__(self, paths: Paths, place: Place, env: Mapping[str, str]) -> None:
+        self._paths = paths
+        self._store = SnapshotStore(store_directory(paths.snapshots, place), place, env)
+
+    async def apply(self, before: str, after: str, staged: Sequence[Operation], chosen: Sequence[Operation]) -> None:
+        """Raises RalphError treeChanged or gitFailed, InvalidParamsError for a partial choice that leaves a half."""
+        try:
+            await asyncio.to_thread(applying.apply, self._store, before, after, staged, chosen, self._paths.journals)
+        except applying.IncompleteError as error:
+            raise InvalidParamsError("operationIds", str(error)) from None
+        except TreeChangedError as error:
+            raise RalphError("treeChanged", str(error), paths=error.paths) from None
+        except (ApplyError, SnapshotError) as error:
+            raise RalphError("gitFailed", str(error), exitCode=-1, stderr=str(error)) from None
+
+    async def is_applied(self, after: str, chosen: Sequence[Change]) -> bool:
+        """Whether the tree already has all of the changes."""
+        return await asyncio.to_thread(_is_applied, self._store, after, chosen)
+
+
+def _is_applied(store: SnapshotStore, after: str, chosen: Sequence[Change]) -> bool:
+    with Folder(store.place.root) as folder:
+        for change in chosen:
+            for path in applying.paths_of(change):
+                if not is_side(folder.state(path), store.find(after, path), store.file_mode()):
+                    return False
+    return True
+
+
+async def recover(paths: Paths) -> None:
+    """After a crash: what was being applied is ended or taken back, and no copy is left. Raises OSError, ApplyError."""
+    await asyncio.to_thread(applying.recover, paths.journals)
+    for folder in await asyncio.to_thread(lambda: list(paths.copies.iterdir())):
+        await asyncio.to_thread(workcopy.discard, folder)

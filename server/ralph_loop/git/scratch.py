@@ -1,0 +1,151 @@
+"""A private look at a user's repository for libgit2: its objects and index, with the configuration of the person.
+
+libgit2 takes the person's configuration from the environment of this process, may write into the repository it opens,
+and cannot read a split or sparse index. So it opens a temporary repository that only points to the user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import struct
+import tempfile
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+import attrs
+import pygit2
+
+from ralph_loop.git import config as git_config
+from ralph_loop.git.indexfile import BrokenIndexError, Entry, read_index
+from ralph_loop.git.locate import Place
+
+_COPIED = ("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase", "core.symlinks", "core.precomposeunicode")
+
+
+class ReadError(Exception):
+    """The repository cannot be read; the message says why, for a person."""
+
+
+@contextlib.contextmanager
+def reading(place: Place) -> Generator[None, None, None]:
+    """Every failure of libgit2 as a ReadError."""
+    try:
+        yield
+    except BrokenIndexError as error:
+        raise ReadError(f"{place.root} cannot be read: {error}. `git status` there tells more.") from error
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        raise ReadError(f"{place.root} cannot be read: {error}") from error
+
+
+def open_user(place: Place) -> pygit2.Repository:
+    """The user's own repository, for its references and history only: nothing of it is written by these."""
+    git_dir, _, _ = _readable(place, {})
+    return pygit2.Repository(os.fspath(git_dir))
+
+
+@attrs.frozen
+class Scratch:
+    """A temporary repository with the user's working tree, index and objects."""
+
+    repo: pygit2.Repository
+    """For reading only: an object written here that the user has too would be touched there."""
+    writer: pygit2.Repository
+    """What is written here can be read in `repo`."""
+
+    def tree(self, id_: str | None) -> pygit2.Tree:
+        """The tree of a commit, or a tree itself; the empty one for None."""
+        found = self.repo[id_ or self.writer.TreeBuilder().write()].peel(pygit2.Tree)
+        assert isinstance(found, pygit2.Tree)
+        return found
+
+    def hidden(self) -> frozenset[bytes]:
+        """Tracked files that git does not look for on disk: outside a sparse checkout, or assumed unchanged."""
+        return frozenset(entry.path for entry in self._entries() if entry.skip_worktree or entry.assume_valid)
+
+    def intended(self) -> frozenset[bytes]:
+        """Files that are in the index by name only (`git add -N`): nothing of them is staged."""
+        return frozenset(entry.path for entry in self._entries() if entry.intent_to_add)
+
+    def _entries(self) -> list[Entry]:
+        return read_index(Path(self.repo.path, "index"))
+
+
+@contextlib.contextmanager
+def scratch(place: Place, env: Mapping[str, str], also: Path | None = None) -> Generator[Scratch, None, None]:
+    """A temporary look at the user's repository. `also` is another repository whose objects can be read.
+
+    Raises what libgit2 raises, see `reading`.
+    """
+    git_dir, common_dir, config = _readable(place, env)
+    with tempfile.TemporaryDirectory(prefix="ralph-loop-") as name:
+        folder = Path(name)
+        for below in ("objects/info", "refs", "info"):
+            (folder / below).mkdir(parents=True)
+        (folder / "HEAD").write_bytes(b"ref: refs/heads/none\n")
+        writer = pygit2.init_repository(os.fspath(folder / "writer"), bare=True)
+        sources = [folder / "writer" / "objects", common_dir / "objects", *([also / "objects"] if also else [])]
+        alternates = b"".join(os.fsencode(source) + b"\n" for source in sources)
+        (folder / "objects" / "info" / "alternates").write_bytes(alternates)
+        (folder / "config").write_bytes(_config(config, place, env))
+        (folder / "info" / "exclude").write_bytes(git_config.ignore_rules(config, common_dir, env))
+        with contextlib.suppress(FileNotFoundError):
+            (folder / "info" / "attributes").write_bytes((common_dir / "info" / "attributes").read_bytes())
+        (folder / "index").symlink_to(git_dir / "index")
+        repo = pygit2.Repository(name)
+        try:
+            _ = repo.index
+        except pygit2.GitError:  # split or sparse, or broken: then reading it ourselves tells
+            (folder / "index").unlink()
+            _write_plain(git_dir / "index", folder / "index")
+            repo = pygit2.Repository(name)
+        yield Scratch(repo, writer)
+
+
+def _readable(place: Place, env: Mapping[str, str]) -> tuple[Path, Path, pygit2.Config]:
+    if place.git_dir is None or place.common_dir is None:
+        raise ReadError(place.reason or f"{place.root} is not in a git repository.")
+    config = git_config.read_config(place.git_dir, place.common_dir, env)
+    for key, usual in (("objectformat", "sha1"), ("refstorage", "files")):
+        value = git_config.get(config, f"extensions.{key}", usual).lower()
+        if value != usual:
+            raise ReadError(f"{place.root} is a repository with {value}, which libgit2 cannot read. `git` itself can.")
+    return place.git_dir, place.common_dir, config
+
+
+def _config(config: pygit2.Config, place: Place, env: Mapping[str, str]) -> bytes:
+    lines = [b"[core]\nrepositoryformatversion = 0\nbare = false\nsafecrlf = false\nexcludesfile = /dev/null\n"]
+    attributes = git_config.user_path(git_config.get(config, "core.attributesfile"), env)
+    values = {key: git_config.get(config, key) for key in _COPIED}
+    values |= {"core.worktree": os.fspath(place.root), "core.attributesfile": os.fspath(attributes or "/dev/null")}
+    values |= {entry.name: entry.value or "" for entry in config if re.fullmatch(r"submodule\..*\.ignore", entry.name)}
+    for key, value in values.items():
+        if value:
+            section, _, name = key.rpartition(".")
+            group, _, sub = section.partition(".")
+            title = f'[{group} "{_escaped(sub)}"]' if sub else f"[{group}]"
+            lines.append(f'{title}\n{name} = "{_escaped(value)}"\n'.encode(errors="surrogateescape"))
+    return b"".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r'[\\"]', r"\\\g<0>", text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _write_plain(source: Path, target: Path) -> None:
+    """The same index as version 3 without extensions or file status, so that every file is compared by its content."""
+    entries = read_index(source)
+    parts = [struct.pack(">4sII", b"DIRC", 3, len(entries))]
+    for entry in entries:
+        extended = (0x4000 if entry.skip_worktree else 0) | (0x2000 if entry.intent_to_add else 0)
+        flags = entry.stage << 12 | min(len(entry.path), 0xFFF)
+        flags |= (0x4000 if extended else 0) | (0x8000 if entry.assume_valid else 0)
+        head = struct.pack(">24xI12x20sH", entry.mode, entry.id, flags) + (
+            struct.pack(">H", extended) if extended else b""
+        )
+        size = len(head) + len(entry.path)
+        parts.append(head + entry.path + b"\0" * (8 - size % 8))
+    data = b"".join(parts)
+    target.write_bytes(data + hashlib.sha1(data, usedforsecurity=False).digest())

@@ -1,0 +1,111 @@
+"""The private working copy of plan mode: the user's current tree in a folder of ours, to be changed at will.
+
+The agent works there, in a private clone; what it changed becomes operations on the user's tree (`apply.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+import pygit2
+
+from ralph_loop.git.changes import ChangeList
+from ralph_loop.git.clone import clone
+from ralph_loop.git.snapshot import SnapshotError, SnapshotStore
+
+_ALL = 1_000_000_000
+
+
+@attrs.frozen
+class WorkCopy:
+    """A working copy of a tree."""
+
+    folder: Path
+    """The top of the copy; the agent's working directory is below, where the workspace is below the root."""
+    base: str
+    """The tree it was made from: the user's, when the copy was made."""
+
+
+def create(store: SnapshotStore, folder: Path, name: str, copied: Iterable[str] = ()) -> WorkCopy:
+    """Copies the user's current tree, dirty and untracked files included, into a new folder.
+
+    The tree is kept in the store under `name`. `copied` are patterns, from the root, of ignored files to copy as well
+    (`.env`, `node_modules`); a symbolic link in them is copied as a link, and nothing is ever linked to the user's.
+    Raises SnapshotError; what was written by then is for `discard`.
+    """
+    base = store.take(name, fresh=True)
+    places = {b"": store.place, **store.nested}
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store.checkout(base, folder)
+    try:
+        for path, place in places.items():
+            inner = folder / os.fsdecode(path)
+            if place.git and inner.is_dir():
+                clone(place, inner)
+        for pattern in copied:
+            _copy_ignored(store.place.root, folder, pattern)
+    except (OSError, ValueError, NotImplementedError, pygit2.GitError) as error:
+        raise SnapshotError(f"No working copy of {store.place.root}: {error}") from error
+    seen = store.take_copy(f"{name} copy", folder)
+    if seen != base:
+        wrong = ", ".join(change.path for change in store.changes(base, seen, 3).files)
+        raise SnapshotError(f"No working copy of {store.place.root}: {wrong} cannot be copied exactly to {folder}.")
+    return WorkCopy(folder, base)
+
+
+def collect(store: SnapshotStore, copy: WorkCopy, name: str) -> tuple[str, ChangeList]:
+    """The tree as the agent left it, kept under `name`, and every change since the copy was made. Raises SnapshotError.
+
+    Commits, branches and the like stay in the copy; ignored files do too.
+    """
+    after = store.take_copy(name, copy.folder)
+    return after, store.changes(copy.base, after, _ALL)
+
+
+def discard(folder: Path) -> None:
+    """Removes a copy, or what is left of one. Raises OSError when something cannot be removed."""
+
+    def retry(function: object, path: str, problem: object) -> None:
+        # The agent may have taken away the right to enter or to delete.
+        for one in (Path(path), Path(path).parent):
+            if one.is_relative_to(folder) and stat.S_ISDIR(one.lstat().st_mode):
+                one.chmod(0o700)
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            shutil.rmtree(path)
+        else:
+            Path(path).unlink()
+
+    if os.path.lexists(folder):
+        shutil.rmtree(folder, onerror=retry)
+
+
+def _copy_ignored(root: Path, folder: Path, pattern: str) -> None:
+    for source in root.glob(pattern):
+        below = source.relative_to(root)
+        target = folder / below
+        if ".git" in below.parts or ".." in below.parts or os.path.lexists(target) or _through_link(root, below):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, target, symlinks=True, ignore=_left_out)
+        elif source.is_file() or source.is_symlink():
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _through_link(root: Path, below: Path) -> bool:
+    return any((root / parent).is_symlink() for parent in below.parents)
+
+
+def _left_out(folder: str, names: list[str]) -> list[str]:
+    """Sockets, FIFOs and devices; and git directories, which may point back to the user's."""
+
+    def is_special(path: Path) -> bool:
+        mode = path.lstat().st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+
+    return [name for name in names if name == ".git" or is_special(Path(folder, name))]

@@ -1,0 +1,1 @@
+"""The LSP side: one session per connection."""

@@ -1,0 +1,1 @@
+"""The shared helper: finding it, starting it, speaking to it."""

@@ -1,0 +1,1 @@
+"""The command line: an LSP client of the shared helper like any editor."""

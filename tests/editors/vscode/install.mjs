@@ -1,0 +1,93 @@
+// Installs a real VS Code (code-server) into .cache/code-server, from the npm registry alone. Prints its folder.
+//
+// Idempotent: a finished install is used as it is. It is built beside its place and moved there when it is whole,
+// so a half-finished one is never used. Needs a C++ compiler (two native modules) and Debian's chromium and ripgrep.
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const VERSION = "4.100.3";
+const cache = resolve(dirname(fileURLToPath(import.meta.url)), "../../../.cache");
+const target = join(cache, "code-server");
+// native modules fit one Node version only
+const stamp = `code-server ${VERSION}, node ${process.versions.modules}\n`;
+
+/** Where `include/node` of the running Node lies, for native modules without a download of headers. */
+function nodeDirectory() {
+  const prefix = resolve(dirname(process.execPath), "..");
+  if (!existsSync(join(prefix, "include/node/node.h"))) {
+    throw new Error(`The headers of Node are missing (${prefix}/include/node). Install the nodejs development files.`);
+  }
+  return prefix;
+}
+
+function run(command, args, cwd, env = {}) {
+  try {
+    execFileSync(command, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+      encoding: "utf8",
+    });
+  } catch (error) {
+    throw new Error(`${command} ${args.join(" ")} (in ${cwd}) failed:\n${error.stdout ?? ""}${error.stderr ?? error}`);
+  }
+}
+
+function ripgrep() {
+  return execFileSync("sh", ["-c", "command -v rg"], {
+    encoding: "utf8",
+  }).trim();
+}
+
+function isReady() {
+  const file = join(target, "ready");
+  return existsSync(file) && readFileSync(file, "utf8") === stamp;
+}
+
+function install() {
+  const building = `${target}.${process.pid}`;
+  rmSync(building, { recursive: true, force: true });
+  mkdirSync(building, { recursive: true });
+  try {
+    writeFileSync(join(building, "package.json"), '{"private": true}\n');
+    const npm = (args, cwd, env) => run("npm", [...args, "--no-audit", "--no-fund"], cwd, env);
+    npm(["install", "--ignore-scripts", `code-server@${VERSION}`], building);
+    const root = join(building, "node_modules/code-server");
+    const vscode = join(root, "lib/vscode");
+    npm(["install", "--ignore-scripts", "--omit=dev"], vscode);
+    npm(["ci", "--ignore-scripts", "--omit=dev"], join(vscode, "extensions"));
+    const node = nodeDirectory();
+    const globals = execFileSync("npm", ["root", "-g"], {
+      encoding: "utf8",
+    }).trim();
+    const gyp = join(globals, "npm/node_modules/node-gyp/bin/node-gyp.js");
+    const modules = join(building, "node_modules");
+    const preGyp = join(modules, "@mapbox/node-pre-gyp/bin/node-pre-gyp");
+    // its own install script would download; npm may be told not to run it
+    run(process.execPath, [preGyp, "install", "--build-from-source"], join(modules, "argon2"), {
+      npm_config_node_gyp: gyp,
+      npm_config_nodedir: node,
+    });
+    // without spdlog output channels stay empty, without node-pty there is no terminal
+    for (const name of ["@vscode/spdlog", "node-pty"]) {
+      run(process.execPath, [gyp, "rebuild", `--nodedir=${node}`], join(vscode, "node_modules", name));
+    }
+    symlinkSync("node_modules", join(vscode, "node_modules.asar"));
+    const bin = join(vscode, "node_modules/@vscode/ripgrep/bin");
+    mkdirSync(bin, { recursive: true });
+    symlinkSync(ripgrep(), join(bin, "rg"));
+    writeFileSync(join(building, "ready"), stamp);
+    rmSync(target, { recursive: true, force: true });
+    renameSync(building, target);
+  } finally {
+    rmSync(building, { recursive: true, force: true });
+  }
+}
+
+if (!isReady()) {
+  console.error(`Installing code-server ${VERSION} into .cache (once, about a minute)`);
+  install();
+}
+console.log(target);

@@ -1,0 +1,220 @@
+"""An exported session holds everything the database has of it, byte by byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from box import DONE, Box, shell
+from client import Client
+
+# NUL, not UTF-8, half a character at a chunk's end, no newline at the end
+STRANGE = b"\x00\xff\xfe half \xc3" + b"\xe2\x82" + b"\r\n\x1b[31mred"
+
+
+def export(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ralph_loop", "export", *arguments, "--data-dir", str(box.data)]
+    return subprocess.run(
+        command, env=box.env, cwd=box.folder, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def rows(box: Box, sql: str, *arguments: object) -> list[Any]:
+    with closing(sqlite3.connect(box.data / "ralph-loop.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        return connection.execute(sql, arguments).fetchall()
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def run_loop(client: Client, repo: Path, script: str, **params: Any) -> dict[str, Any]:
+    client("watch", all=True)
+    run = client("start", workspace=str(repo), **params, config=shell(script))
+    return client.settled(run["runId"])
+
+
+@pytest.fixture
+def finished(shared: Box) -> tuple[Client, dict[str, Any], dict[str, Any]]:
+    """A session with two loops: one of two iterations that changed files and took a hint, and one that failed."""
+    client, repo = shared.client(), shared.repo()
+    (shared.folder / "strange").write_bytes(STRANGE)
+    script = (
+        f"cat '{shared.folder}/strange'; cat '{shared.folder}/strange' >&2; echo change $1 >> README; "
+        f"echo new > file-$1; [ $1 = 1 ] || printf '\\n{DONE}'"
+    )
+    repo.joinpath(".ralph").mkdir()
+    repo.joinpath(".ralph/context.md").write_text("mind the gap")
+    first = run_loop(client, repo, script, prompt="Fix `it`\n\n```\ncode\n```\n$& ${x} ü 🎉")
+    second = run_loop(client, repo, "echo broken >&2; exit 3", prompt="again", sessionId=first["sessionId"])
+    assert (first["stopReason"], second["stopReason"]) == ("completed", "agentFailed")
+    return client, first, second
+
+
+def test_everything_of_the_database_is_there(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+    _, first, second = finished
+    done = export(shared, first["sessionId"], "out")
+    assert done.returncode == 0, done.stderr
+    out = shared.folder / "out"
+
+    session = rows(shared, "SELECT * FROM sessions WHERE id = ?", first["sessionId"])[0]
+    assert load(out / "session.json")["title"] == session["title"]
+    messages = rows(shared, "SELECT * FROM messages WHERE session_id = ? ORDER BY number", first["sessionId"])
+    assert [m["text"] for m in load(out / "messages.json")] == [m["text"] for m in messages]
+    assert [m["messageId"] for m in load(out / "messages.json")] == [m["id"] for m in messages]
+
+    folders = sorted((out / "loops").iterdir())
+    assert [folder.name for folder in folders] == [f"001-{first['runId']}", f"002-{second['runId']}"]
+    for folder, loop in zip(folders, (first, second), strict=True):
+        assert load(folder / "snapshot.json")["runId"] == loop["runId"]
+        iterations = rows(shared, "SELECT * FROM iterations WHERE run_id = ? ORDER BY iteration", loop["runId"])
+        assert load(folder / "history.json") == [json.loads(row["record"]) for row in iterations]
+        for row in iterations:
+            assert (folder / "prompts" / f"{row['iteration']:04}.txt").read_bytes() == row["prompt"].encode()
+        contexts = rows(shared, "SELECT * FROM contexts WHERE run_id = ? ORDER BY number", loop["runId"])
+        assert [item["text"] for item in load(folder / "context.json")] == [row["text"] for row in contexts]
+        stored: dict[str, bytes] = {}
+        for row in rows(shared, "SELECT * FROM output_logs WHERE run_id = ? ORDER BY seq", loop["runId"]):
+            name = f"{row['iteration']:04}.{row['stream']}"
+            stored[name] = stored.get(name, b"") + row["data"]
+        assert {path.name: path.read_bytes() for path in (folder / "output").iterdir()} == stored
+    assert (folders[0] / "output" / "0001.stdout").read_bytes() == STRANGE
+    assert load(folders[0] / "context.json")[0]["text"] == "mind the gap"
+
+
+def applied(box: Box, folder: Path, *iterations: int) -> Path:
+    """A clone of the repository's first commit with the patches of these iterations."""
+    again = box.folder / "again"
+    box.git(box.folder, "clone", "-q", str(box.folder / "repo"), str(again))
+    for number in iterations:
+        box.git(again, "apply", str(folder / "changes" / f"{number:04}.patch"))
+    return again
+
+
+def test_the_changes_are_patches(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+    _, first, _ = finished
+    assert export(shared, first["sessionId"], "out").returncode == 0
+    again = applied(shared, shared.folder / "out" / "loops" / f"001-{first['runId']}", 1, 2)
+    for name in ("README", "file-1", "file-2"):
+        assert (again / name).read_bytes() == (shared.folder / "repo" / name).read_bytes()
+
+
+def test_changes_larger_than_an_answer_are_whole(shared: Box) -> None:
+    client, repo = shared.client(), shared.repo()
+    script = f"for n in 1 2 3 4 5; do seq $n 150000 > \"big $n\"; done; git mv README big; echo '{DONE}'"
+    run = run_loop(client, repo, script, prompt="write")
+    assert export(shared, run["sessionId"], "out").returncode == 0
+    again = applied(shared, shared.folder / "out" / "loops" / f"001-{run['runId']}", 1)
+    assert names(again) == names(repo) or set(names(repo)) - set(names(again)) == {".ralph"}
+    for number in range(1, 6):
+        assert (again / f"big {number}").read_bytes() == (repo / f"big {number}").read_bytes()
+    assert "too long" not in (shared.folder / "out" / "README.md").read_text()
+
+
+def test_what_is_not_whole_is_told(shared: Box) -> None:
+    client, repo = shared.client(), shared.repo()
+    script = f"printf '\\344\\n' > latin; seq 1 500000 > huge; echo '{DONE}'"
+    run = run_loop(client, repo, script, prompt="write")
+    assert export(shared, run["sessionId"], "out").returncode == 0
+    page = (shared.folder / "out" / "README.md").read_text()
+    assert "The patch of huge in iteration 1 is too long" in page
+    assert "not UTF-8" in page
+
+
+def test_the_page_is_for_people(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+    _, first, _ = finished
+    assert export(shared, first["sessionId"], "out").returncode == 0
+    page = (shared.folder / "out" / "README.md").read_text()
+    assert page.startswith("# Fix \\`it\\`\n")
+    assert str(shared.folder / "repo") in page
+    assert "completed after 2 iterations" in page and "agentFailed" in page
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (shared.folder / "out" / link).is_file(), link
+    # what was said stays inside its fence, whatever it holds
+    fence = re.search(r"(`{4,})text\nFix `it`\n\n```\ncode\n```\n\$& \$\{x\} ü 🎉\n\1\n", page)
+    assert fence is not None
+
+
+def test_it_never_overwrites(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+    _, first, _ = finished
+    target = shared.folder / "out"
+    target.mkdir()
+    (target / "mine").write_text("precious")
+    link = shared.folder / "link"
+    link.symlink_to("nowhere")
+    before = names(shared.folder)
+    for name in ("out", "link"):
+        done = export(shared, first["sessionId"], name)
+        assert done.returncode == 1
+        assert "exists already" in done.stderr and "Traceback" not in done.stderr
+    assert names(shared.folder) == before
+    assert [path.name for path in target.iterdir()] == ["mine"]
+    assert export(shared, first["sessionId"]).returncode == 0
+    assert (shared.folder / first["sessionId"] / "README.md").is_file()
+
+
+def test_what_cannot_be_exported_leaves_nothing(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+    _, first, _ = finished
+    before = names(shared.folder)
+    for arguments in (("ses_none", "out"), (first["sessionId"], "no/such/folder"), ("-", "out")):
+        done = export(shared, *arguments)
+        assert done.returncode != 0
+        assert done.stderr.startswith("ralph-loop: ") and "Traceback" not in done.stderr
+    assert names(shared.folder) == before
+
+
+def test_a_session_larger_than_an_answer_is_whole(shared: Box) -> None:
+    client, repo = shared.client(), shared.repo()
+    texts = [f"{number} " + "x" * 1_000_000 for number in range(5)]
+    session = client("sessions/create", workspace=str(repo), title="large")["sessionId"]
+    for text in texts:
+        assert run_loop(client, repo, f"echo '{DONE}'", prompt=text, sessionId=session)["status"] == "completed"
+    answered = client("sessions/get", sessionId=session)["messages"]
+    assert len([m for m in answered if m["role"] == "user"]) < len(texts)
+    assert export(shared, session, "out").returncode == 0
+    messages = load(shared.folder / "out" / "messages.json")
+    assert [m["text"] for m in messages if m["role"] == "user"] == texts
+    snapshots = [load(path / "snapshot.json") for path in sorted((shared.folder / "out" / "loops").iterdir())]
+    assert [loop["prompt"] for loop in snapshots] == texts
+
+
+def test_output_larger_than_an_answer_is_whole(shared: Box) -> None:
+    client, repo = shared.client(), shared.repo()
+    data = os.urandom(6_000_000)
+    (shared.folder / "bytes").write_bytes(data)
+    run = run_loop(client, repo, f"cat '{shared.folder}/bytes'; echo; echo '{DONE}'", prompt="print")
+    assert export(shared, run["sessionId"], "out").returncode == 0
+    written = (shared.folder / "out" / "loops" / f"001-{run['runId']}" / "output" / "0001.stdout").read_bytes()
+    assert written == data + f"\n{DONE}\n".encode()
+
+
+def test_a_session_without_loops(shared: Box) -> None:
+    client, repo = shared.client(), shared.repo()
+    session = client("sessions/create", workspace=str(repo), title="  # empty * ")["sessionId"]
+    assert export(shared, session, "out").returncode == 0
+    assert load(shared.folder / "out" / "messages.json") == []
+    assert "empty" in (shared.folder / "out" / "README.md").read_text()
+
+
+def test_messages_can_be_paged(solo: Box) -> None:
+    client, repo = solo.client(), solo.repo()
+    run = run_loop(client, repo, f"echo '{DONE}'", prompt="one")
+    messages = client("sessions/get", sessionId=run["sessionId"])["messages"]
+    assert len(messages) >= 2
+    older = client("sessions/get", sessionId=run["sessionId"], before=messages[1]["messageId"])
+    assert older["messages"] == messages[:1]
+    assert client("sessions/get", sessionId=run["sessionId"], before=messages[0]["messageId"])["messages"] == []
+    assert client.refused("sessions/get", sessionId=run["sessionId"], before="msg_none").code == 1002

@@ -1,0 +1,155 @@
+"""Git writes, clones and auto-commit through the helper, against real repositories with a bare one as the remote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from box import Box, shell
+from client import Client
+
+
+@pytest.fixture
+def cloned(box: Box) -> Path:
+    """A trusted clone of a bare repository with one commit."""
+    origin = box.repo("origin")
+    bare = box.folder / "bare.git"
+    box.git(origin, "clone", "-q", "--bare", str(origin), str(bare))
+    box.git(origin, "clone", "-q", str(bare), str(box.folder / "work"))
+    work = box.folder / "work"
+    box.git(work, "config", "user.name", "Somebody")
+    box.git(work, "config", "user.email", "somebody@localhost")
+    return work
+
+
+@pytest.fixture
+def trusted(client: Client, cloned: Path) -> Path:
+    client("repos/trust", workspace=str(cloned), trusted=True)
+    return cloned
+
+
+def test_add_commit_push_and_pull(client: Client, box: Box, trusted: Path) -> None:
+    work = str(trusted)
+    (trusted / "-odd name*").write_text("x\n")
+    (trusted / "other").write_text("x\n")
+    assert client("git/add", workspace=work, paths=["-odd name*"])["exitCode"] == 0
+    done = client("git/commit", workspace=work, message="--amend is no option\n\nbody")
+    assert done["exitCode"] == 0, done
+    assert box.git(trusted, "log", "-1", "--format=%s").strip() == "--amend is no option"
+    assert box.git(trusted, "status", "--short") == "?? other\n"
+    assert client("git/push", workspace=work)["exitCode"] == 0
+    assert client("git/status", workspace=work)["ahead"] == 0
+    box.git(trusted, "clone", "-q", str(box.folder / "bare.git"), str(box.folder / "second"))
+    second = box.folder / "second"
+    (second / "new").write_text("new\n")
+    box.git(second, "add", "new")
+    box.commit(second, "from elsewhere")
+    box.git(second, "push", "-q")
+    assert client("git/pull", workspace=work)["exitCode"] == 0
+    assert (trusted / "new").exists()
+
+
+def test_a_failure_comes_back_with_its_words(client: Client, box: Box, trusted: Path) -> None:
+    done = client("git/commit", workspace=str(trusted), message="nothing is staged")
+    assert done["exitCode"] != 0
+    hook = trusted / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho not today >&2; exit 3\n")
+    hook.chmod(0o755)
+    (trusted / "x").write_text("x\n")
+    client("git/add", workspace=str(trusted), paths=["x"])
+    done = client("git/commit", workspace=str(trusted), message="x")
+    assert done["exitCode"] != 0
+    assert "not today" in done["stderr"]
+
+
+def test_branches_and_a_reset_that_can_be_undone(client: Client, box: Box, trusted: Path) -> None:
+    work = str(trusted)
+    assert client("git/branch", workspace=work, name="feature")["exitCode"] == 0
+    assert client("git/checkout", workspace=work, branch="feature")["exitCode"] == 0
+    assert client.refused("git/checkout", workspace=work, branch="--detach").code == -32602
+    (trusted / "readme").write_text("precious\n")
+    box.git(trusted, "add", "readme")
+    assert client.refused("git/reset", workspace=work).data == {"kind": "confirmationRequired"}
+    assert (trusted / "readme").exists()
+    done = client("git/reset", workspace=work, confirm=True)
+    assert done["exitCode"] == 0, done
+    assert not (trusted / "readme").exists()
+    assert "git stash" in done["stdout"]
+
+
+def test_an_untrusted_folder_is_refused(client: Client, cloned: Path) -> None:
+    error = client.refused("git/push", workspace=str(cloned))
+    assert (error.code, error.data["path"]) == (1014, str(cloned))
+
+
+def test_while_a_loop_runs_only_by_force(client: Client, box: Box, trusted: Path) -> None:
+    gate = box.gate()
+    run = client("start", workspace=str(trusted), prompt="x", config=shell(f"read x < {gate.path}"))["runId"]
+    assert client.refused("git/pull", workspace=str(trusted)).data["runId"] == run
+    assert client("git/pull", workspace=str(trusted), force=True)["exitCode"] == 0
+    client("cancel", runId=run)
+
+
+def test_clone(client: Client, box: Box) -> None:
+    origin = box.repo("origin")
+    target = box.folder_of("here")
+    token = "clone-progress"
+    repo = client.request("ralph/repos/add", {"url": origin.as_uri(), "directory": str(target), "workDoneToken": token})
+    assert (repo["path"], repo["git"], repo["cloneUrl"]) == (str(target / "origin"), True, origin.as_uri())
+    assert [r["repoId"] for r in client("repos/list")["repos"]] == [repo["repoId"]]
+    again = client.refused("repos/add", url=origin.as_uri(), directory=str(target))
+    assert again.code == -32602
+    for url in ("ext::sh -c touch% /tmp/x", "--upload-pack=touch", "fd::3"):
+        assert client.refused("repos/add", url=url, directory=str(target)).code == -32602
+    error = client.refused("repos/add", url="http://user:secret@127.0.0.1:9/x.git", directory=str(target))
+    assert error.code == 1006
+    assert "secret" not in str(error.data) + str(error)
+    assert [path.name for path in target.iterdir()] == ["origin"]
+
+
+def commits(box: Box, repo: Path) -> list[str]:
+    return box.git(repo, "log", "--format=%s").splitlines()
+
+
+def auto(script: str, **config: Any) -> dict[str, Any]:
+    return {**shell(script), "autoCommit": True, "maxIterations": 1, **config}
+
+
+def test_auto_commit_takes_what_the_iteration_changed(client: Client, box: Box, cloned: Path) -> None:
+    (cloned / "mine.txt").write_text("the user's\n")
+    (cloned / "staged.txt").write_text("staged\n")
+    box.git(cloned, "add", "staged.txt")
+    script = "echo agent >> mine.txt; echo new > new.txt; git rm -q README* 2>/dev/null; true"
+    run = client("start", workspace=str(cloned), prompt="Do the work", config=auto(script))["runId"]
+    client.settled(run)
+    assert commits(box, cloned)[0] == "Ralph Loop, iteration 1: Do the work"
+    assert "new.txt" in box.git(cloned, "show", "--name-only", "--format=")
+    assert box.git(cloned, "status", "--short", "mine.txt", "staged.txt") == "A  staged.txt\n?? mine.txt\n"
+    notes = client("output", runId=run)["chunks"]
+    assert "mine.txt" in "".join(chunk["text"] for chunk in notes if chunk["stream"] == "system")
+
+
+def test_a_failing_hook_is_an_error_of_the_iteration(client: Client, box: Box, cloned: Path) -> None:
+    hook = cloned / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho tests fail >&2; exit 1\n")
+    hook.chmod(0o755)
+    run = client("start", workspace=str(cloned), prompt="x", config=auto("echo $1 > n.txt", maxIterations=2))["runId"]
+    assert client.settled(run)["stopReason"] == "maxIterations"
+    records = client("history", runId=run)["iterations"]
+    assert [record["status"] for record in records] == ["completed", "completed"]
+    assert "tests fail" in "".join(records[0]["errors"])
+
+
+def test_auto_commit_after_an_approval(client: Client, box: Box, cloned: Path) -> None:
+    before = commits(box, cloned)
+    config = auto("echo 1 > a.txt; echo 2 > b.txt", planMode=True)
+    run = client("start", workspace=str(cloned), prompt="Plan it", config=config)["runId"]
+    client.settled(run, "awaiting_approval")
+    assert commits(box, cloned) == before
+    ids = {o["path"]: o["operationId"] for o in client("plan/staged", runId=run)["operations"]}
+    client("plan/approve", runId=run, operationIds=[ids["a.txt"]])
+    client("plan/reject", runId=run)
+    client.settled(run)
+    assert commits(box, cloned) == ["Ralph Loop, iteration 1: Plan it", *before]
+    assert box.git(cloned, "show", "--name-only", "--format=").split() == ["a.txt"]
