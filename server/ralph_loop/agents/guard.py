@@ -6,8 +6,9 @@ as descriptors (SCM_RIGHTS).
 
 - ``lock {request, path?, holder, runId, pid, waitMs}``: ``ready {request}``; or ``busy {request, holder}`` or
   ``failed {request, message}``, and exit.
-- ``spawn {request, argv, cwd, env}``: ``spawned {request, pid, started}`` and later ``exit {pid, code}``; or
-  ``failed {request, stage, errno}``.
+- ``spawn {request, argv, cwd, env}``: ``forked {pid, started}`` while it still waits to be let go, so that the helper
+  knows of it whatever it does to us; then ``spawned {request, pid}`` and later ``exit {pid, code}``; or
+  ``failed {request, stage, errno, pid?}``.
 - ``end {request, spare: [pid], graceMs}``: ends all but those agents and their descendants; ``ended {request, left}``
   with the pids that could not be ended.
 - ``close {request, graceMs}``: the same for all, and exit.
@@ -151,27 +152,34 @@ class Guard:
     def spawn(self, message: dict[str, Any]) -> None:
         streams, self.descriptors = self.descriptors[:3], self.descriptors[3:]
         told, report = os.pipe()
+        gate, go = os.pipe()
         try:
             pid = os.fork()
             if pid == 0:
-                become(message, streams, report)
+                os.close(go)
+                become(message, streams, report, gate)
         except OSError as error:  # no process left
+            os.close(told)
+            os.close(go)
             return self.say("failed", request=message["request"], stage="fork", errno=error.errno)
         finally:
-            for fd in (*streams, report):
+            for fd in (*streams, report, gate):
                 os.close(fd)
+        process = look(pid) if self.adopts else None
+        self.say("forked", pid=pid, started=process.started if process else "")
+        with open(go, "wb", buffering=0) as file:  # noqa: PTH123
+            file.write(b"!")
         with open(told, "rb") as file:  # noqa: PTH123 - closes on exec
             failure = file.read()
         if failure:
             stage, _, number = failure.decode().partition(" ")
-            return self.say("failed", request=message["request"], stage=stage, errno=int(number))
+            return self.say("failed", request=message["request"], stage=stage, errno=int(number), pid=pid)
         self.agents.add(pid)
         if not self.adopts:
             self.groups.add(pid)
         for ending in self.endings:
             ending.spare.add(pid)  # ordered before this one started
-        process = look(pid) if self.adopts else None
-        self.say("spawned", request=message["request"], pid=pid, started=process.started if process else "")
+        self.say("spawned", request=message["request"], pid=pid)
 
     def reap(self) -> None:
         while True:
@@ -236,11 +244,14 @@ class Guard:
         return targets
 
 
-def become(message: dict[str, Any], streams: list[int], report: int) -> None:
-    """In the forked child: becomes the agent, in a session of its own, with nothing inherited. Never returns."""
+def become(message: dict[str, Any], streams: list[int], report: int, gate: int) -> None:
+    """In the forked child: becomes the agent, in a session of its own, with nothing inherited, once the guard lets it
+    go. Never returns."""
     stage = "setup"
     try:
         os.setsid()
+        if not os.read(gate, 1):  # the guard is dead
+            os._exit(127)
         signal.set_wakeup_fd(-1)
         for number in signal.valid_signals():
             if signal.getsignal(number) != signal.SIG_DFL:

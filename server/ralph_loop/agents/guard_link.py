@@ -127,8 +127,12 @@ class GuardLink:
         if message["type"] == "crashed":
             self._crash = f"failed: {message['message']}"
             return
-        if message["type"] == "spawned":
+        if message["type"] == "forked":
             self.sessions[message["pid"]] = message["started"]
+            return
+        if message["type"] == "failed":
+            self.sessions.pop(message.get("pid"), None)
+        if message["type"] == "spawned":
             message["ended"] = self.running[message["pid"]] = asyncio.get_running_loop().create_future()
         answer = self._answers.get(message["request"])
         if answer and not answer.done():

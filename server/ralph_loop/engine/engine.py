@@ -155,7 +155,7 @@ class Engine:
             except BaseException:
                 await guard.close()
                 raise
-            return self._launch(state, guard, place, client).snapshot()
+            return (await self._launch(state, guard, place, client)).snapshot()
 
     async def preview(self, params: StartParams, client: Client) -> str:
         """The first prompt that `start` would give."""
@@ -222,8 +222,13 @@ class Engine:
         await self.database.write(store)
         return state
 
-    def _launch(self, state: LoopState, guard: Guard, place: Place, client: Client | None) -> Loop:
+    async def _launch(self, state: LoopState, guard: Guard, place: Place, client: Client | None) -> Loop:
         loop = Loop(self._around, state, guard, place, client)
+        try:
+            await loop.count()
+        except BaseException:
+            await guard.close()
+            raise
         self._loops[state.run_id] = loop
         self.quiet.clear()
         task = asyncio.create_task(loop.main(), name=f"loop {state.run_id}")
@@ -287,7 +292,7 @@ class Engine:
                 if state.run_id in self._loops:
                     raise invalid_state("This loop was just resumed.", "running", ["interrupted"])
                 guard = await self._lock(place.key, state.run_id, 0)
-                loop = self._launch(state, guard, place, client)
+                loop = await self._launch(state, guard, place, client)
         await loop.resume(client, amend)
         return loop.snapshot()
 
@@ -382,8 +387,10 @@ class Engine:
 
     async def _steered(self, target: Target) -> tuple[Loop | None, LoopState]:
         state = await self.find(target, by_workspace=False)
-        if state.run_id in self._unrecovered and state.run_id not in self._loops:
-            await self._recover_one(state, 0)
+        if state.run_id in self._unrecovered:
+            async with self._starting:
+                if state.run_id in self._unrecovered:
+                    await self._recover_one(state, 0)
             state = await self.find(target, by_workspace=False)
         return self._loops.get(state.run_id), state
 
@@ -393,7 +400,8 @@ class Engine:
             return loop.snapshot()
         permissions, questions = self.desk.count(state.run_id)
         pending = await contexts.pending(self.database, state.run_id)
-        counters = Counters(context=pending, permissions=permissions, questions=questions)
+        staged = await operations.count(self.database, state.run_id)
+        counters = Counters(context=pending, permissions=permissions, questions=questions, operations=staged)
         return state.snapshot(elapsed_ms=state.active_ms, counters=counters)
 
     # ------------------------------------------------------------------------------------------------------ recovery
@@ -445,7 +453,7 @@ class Engine:
             for listener in tuple(self.bus.listeners):
                 listener.changed(state.key, snapshot)
         else:
-            self._launch(state, guard, place, None)
+            await self._launch(state, guard, place, None)
 
     async def _ended(self, record: IterationRecord) -> IterationRecord:
         """The record of an iteration that a helper left running: it ended with its last output, as far as is known."""

@@ -60,6 +60,10 @@ class Loop:
     def snapshot(self) -> Snapshot:
         return self._record.snapshot()
 
+    async def count(self) -> None:
+        """To be awaited once, before the loop can be seen: its snapshot tells what waits for it."""
+        await self._record.count()
+
     # ------------------------------------------------------------------------------------------------------ requests
     async def pause(self) -> None:
         """After the current iteration."""

@@ -120,12 +120,13 @@ class LoopRecord:
                     state = _evolved(state, revision=self._state.revision + 1)
             self._state = state
             self._hold_if_standing(state.status)
-            await self._count()
+            await self.count()
         if record is not None:
             self.tell_iteration(record)
         self._tell()
 
-    async def _count(self) -> None:
+    async def count(self) -> None:
+        """Reads what waits for the loop anew; once before anybody sees it."""
         run_id = self._state.run_id
         self._pending_context = await contexts.pending(self.around.database, run_id)
         self._staged = await operations.count(self.around.database, run_id) if self._state.config.plan_mode else 0
