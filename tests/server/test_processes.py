@@ -93,9 +93,10 @@ def test_an_agent_that_does_not_read_its_prompt(client: Client, repo: Path) -> N
         assert client.settled(run)["stopReason"] == "completed", how
 
 
-def test_a_guard_that_is_killed(client: Client, box: Box, repo: Path) -> None:
+@pytest.mark.parametrize("how", ["session", "daemon"])
+def test_a_guard_that_is_killed(client: Client, box: Box, repo: Path, how: str) -> None:
     box.expected_log = ["guard", "failed", "Traceback"]
-    agent = script("escape.py", "session", "stay")
+    agent = script("escape.py", how, "stay")
     run = start(client, repo, agent)
     client("subscribe", runId=run)
     client.wait_printed(run, "ready")
@@ -109,6 +110,24 @@ def test_a_guard_that_is_killed(client: Client, box: Box, repo: Path) -> None:
     assert resumed["status"] == "running"
     client.wait("didChange", lambda s: (s["iteration"], s.get("phase")) == (2, "agent"))
     assert client("cancel", runId=run)["status"] == "cancelled"
+
+
+def test_a_helper_and_its_guard_that_are_killed(shared: Box) -> None:
+    """What they leave has lost its parents; the next helper finds it by its environment."""
+    repo = shared.repo()
+    client = shared.client(repo)
+    run = start(client, repo, script("escape.py", "daemon", "stay"))
+    client("subscribe", runId=run)
+    client.wait_printed(run, "ready")
+    (guard,) = shared.guards()
+    os.kill(shared.helper_pid, signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    shared.kill_helper()
+    assert agents(shared)
+    client.close()
+    client = shared.client(repo)
+    assert client("status", runId=run)["status"] == "interrupted"
+    assert not agents(shared)
 
 
 def test_an_agent_that_kills_what_it_can_find(client: Client, box: Box, repo: Path) -> None:

@@ -36,6 +36,7 @@ import time
 from ralph_loop.agents.ending import KILL_PATIENCE, Ending
 from ralph_loop.agents.proctable import (
     Table,
+    kill_left,
     kill_offspring,
     look,
     proc_table,
@@ -147,6 +148,7 @@ class Guard:
                 return self.say("failed", request=message["request"], message=text)
             else:
                 self.lock, self.open = lock, True
+                kill_left(message["runId"], {})  # a guard of this loop that was killed cannot have done it
                 return self.say("ready", request=message["request"])
 
     def spawn(self, message: dict[str, Any]) -> None:
@@ -215,7 +217,9 @@ class Guard:
             ending.found_none = not targets
         else:
             targets = self.end_listed(ending, now)
-            done = not targets
+            done = not targets and not self.adopts
+            if not targets:
+                ending.kill_at = now  # a list may miss a fork storm: only having no children is certain
         if not done and now < ending.give_up_at:
             return 100 if now < ending.kill_at else 10 if now < ending.kill_at + KILL_PATIENCE else 500
         # the last one ends what the others were to end, too

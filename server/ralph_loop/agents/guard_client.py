@@ -49,7 +49,7 @@ class Guard:
         """
         if lock is not None and holder is None:
             raise ValueError("a lock needs a holder file")
-        guard = cls(GuardLink(ps))
+        guard = cls(GuardLink(run_id, ps))
         try:
             answer = await guard._link.ask(
                 "lock",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ralph_loop.agents.agent_process import Ended, ExitStatus, GuardError, GuardLostError, outlast
-from ralph_loop.agents.proctable import kill_sessions
+from ralph_loop.agents.proctable import kill_left
 
 PATIENCE = 20.0  # seconds on top of what was asked for; a guard answers in milliseconds unless somebody stopped it
 BOOT = "import sys; sys.path.append(sys.argv[1]); from ralph_loop.agents.guard import main; main(sys.argv[2:])"
@@ -24,7 +24,8 @@ BOOT = "import sys; sys.path.append(sys.argv[1]); from ralph_loop.agents.guard i
 class GuardLink:
     """Started by making one. `running`: how each running agent will have ended, by pid."""
 
-    def __init__(self, ps: bool) -> None:
+    def __init__(self, run_id: str, ps: bool) -> None:
+        self._run_id = run_id
         self._control, self._process = _start(ps)
         self.pid = self._process.pid
         self.lost: GuardLostError | None = None  # why there is no guard any more
@@ -94,11 +95,16 @@ class GuardLink:
         """Hears the guard until it is gone; then nothing may be left waiting for it, nor running."""
         loop = asyncio.get_running_loop()
         buffer = b""
-        with contextlib.suppress(ConnectionError):
+        try:
             while data := await loop.sock_recv(self._control, 65536):
                 *lines, buffer = (buffer + data).split(b"\n")
                 for line in lines:
                     self._hear(json.loads(line))
+        except ConnectionError:
+            pass
+        except (KeyError, TypeError, ValueError) as error:  # the program was updated under a helper that goes on
+            self._crash = f"is of another version ({error!r})"
+            self._process.kill()
         code = await asyncio.to_thread(self._process.wait)
         why = "is closed"
         if code != 0:
@@ -115,7 +121,7 @@ class GuardLink:
     async def _kill_orphans(self) -> str:
         """Ends what a dead guard has left. Says how that went."""
         try:
-            self.left = await asyncio.to_thread(kill_sessions, self.sessions)
+            self.left = await asyncio.to_thread(kill_left, self._run_id, self.sessions)
         except OSError as error:  # no descriptor left to read /proc, for one
             return f"its agents could not be ended: {error}"
         return f"its agents could not be ended: {self.left}" if self.left else "its agents were ended"

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Mapping
 
+MARK = "RALPH_RUN_ID"  # in the environment of all that a loop starts: its run id
+
 
 class Process:
     """A row of the process table. `started` names one process for ever, together with the pid: ticks since the system
@@ -61,10 +63,6 @@ def ps_table() -> Table:
         if int(pid) != ps.pid:
             table[int(pid)] = Process(int(pid), int(parent), int(group), 0, started, not state.startswith("Z"))
     return table
-
-
-def table() -> Table:
-    return proc_table() if sys.platform == "linux" else ps_table()
 
 
 def offspring(processes: Table, roots: Iterable[int], spare: Iterable[int] = ()) -> Table:
@@ -166,26 +164,62 @@ def kill_offspring(spare: Collection[int]) -> Table:
     return {pid: process for pid, process in ours.items() if process.alive}
 
 
-def kill_sessions(sessions: Mapping[int, int | str], patience: float = 5.0) -> list[int]:
-    """Kills the sessions that these leaders (pid: started) have made, and what descends from their members, again and
-    again until none is left, for `patience` seconds at most. Returns the pids that are left.
+def kill_left(run_id: str, sessions: Mapping[int, int | str], patience: float = 5.0) -> list[int]:
+    """Kills what a dead guard has left: the sessions that these leaders (pid: started) have made, on Linux also what
+    carries the loop's mark, and what descends from them. Again and again until two looks found none, for `patience`
+    seconds at most. Returns the pids that are left.
 
-    For a guard that was killed: what had left an agent's session *and* lost its parent by then cannot be told any more.
+    What left an agent's session, lost its parent *and* threw its environment away by then cannot be told any more.
     """
     known: dict[int, int | str] = {}
     until = time.monotonic() + patience
-    while True:
-        processes = table()
-        ours = {pid for pid, when in sessions.items() if pid not in processes or when in ("", processes[pid].started)}
-        roots = [
-            process.pid
-            for process in processes.values()
-            if (process.session or process.group) in ours or known.get(process.pid) == process.started
-        ]
-        targets = offspring(processes, roots, [os.getpid()])
-        if not targets or time.monotonic() >= until:
-            return sorted(targets)
-        known.update((target.pid, target.started) for target in targets.values())
-        for target in targets.values():
-            send(target, signal.SIGKILL)
-        time.sleep(0.01)
+    quiet = 0
+    while quiet < 2:
+        left = _kill_listed(sessions, known)
+        if sys.platform == "linux":
+            left += _kill_marked(run_id)
+        if left and time.monotonic() >= until:
+            return sorted(left)
+        quiet = 0 if left else quiet + 1
+        if left:
+            time.sleep(0.01)
+    return []
+
+
+def _kill_listed(sessions: Mapping[int, int | str], known: dict[int, int | str]) -> list[int]:
+    """All at once, while those that left their session still have their parents."""
+    processes = proc_table() if sys.platform == "linux" else ps_table()
+    ours = {pid for pid, when in sessions.items() if pid not in processes or when in ("", processes[pid].started)}
+    roots = [
+        process.pid
+        for process in processes.values()
+        if (process.session or process.group) in ours or known.get(process.pid) == process.started
+    ]
+    targets = offspring(processes, roots, [os.getpid()])
+    known.update((target.pid, target.started) for target in targets.values())
+    for target in targets.values():
+        send(target, signal.SIGKILL)
+    return list(targets)
+
+
+def _kill_marked(run_id: str) -> list[int]:
+    """One look through /proc, killing on the way as `kill_offspring` does."""
+    mark = f"{MARK}={run_id}".encode()
+    found: list[int] = []
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit() or mark not in _environment(entry.name):
+                continue
+            process = look(int(entry.name))
+            if process is not None and process.alive and process.pid != os.getpid():
+                found.append(process.pid)
+                send(process, signal.SIGKILL)
+    return found
+
+
+def _environment(pid: str) -> list[bytes]:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - pathlib would double the guard's time to start
+            return file.read().split(b"\0")
+    except OSError:  # gone; or not ours, then it is none of the loop's either
+        return []

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ralph_loop.agents.base import Invocation
+from ralph_loop.agents.proctable import MARK
 from ralph_loop.engine import taskfile, tasks
 from ralph_loop.engine.client import Client
 from ralph_loop.engine.prompt import PromptInput, render
@@ -54,11 +55,14 @@ def make_call(state: LoopState, prompt: str, directory: Path, client: Client, wo
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(prompt)
+    env = {**client.env, MARK: state.run_id}
+    if "PWD" in env:
+        env["PWD"] = str(workspace)
     return Invocation(
         prompt=prompt,
         prompt_file=path,
         workspace=workspace,
-        env={**client.env, "PWD": str(workspace)} if "PWD" in client.env else client.env,
+        env=env,
         iteration=state.iteration,
         model=model,
         allow_all=state.config.allow_all,

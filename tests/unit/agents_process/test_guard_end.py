@@ -154,6 +154,22 @@ async def test_closing_overtakes_a_long_grace(linux_guard: Guard, tmp_path: Path
     assert await asyncio.wait_for(ending, 20) == []
 
 
+async def test_a_quiet_fork_storm_that_ignores_sigterm(linux_guard: Guard, tmp_path: Path) -> None:
+    """Each lives for some milliseconds only, so that a list of processes shows none of them. They hold the pipe."""
+    code = """
+        import os, signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            if os.fork():
+                os._exit(0)
+            time.sleep(0.005)
+    """
+    process = await linux_guard.spawn(python(code), cwd=tmp_path, env={}, stdin=None)
+    await process.wait()
+    assert await linux_guard.end(1) == []
+    assert await asyncio.wait_for(process.stdout.read(), 1) == b""
+
+
 @pytest.mark.parametrize(
     ("ps", "kind"), [(False, "group"), (False, "session"), (False, "moving"), (True, "group"), (True, "session")]
 )
