@@ -88,7 +88,7 @@ $(VSIX): $(WHEEL) extension/node_modules/ready $(EXTENSION_SOURCES) requirements
 	mkdir -p extension/helper && rm -f extension/helper/*.whl
 	cp $(WHEEL) requirements.txt extension/helper/
 	cp LICENSE CHANGELOG.md extension/
-	cd extension && npx --no-install vsce package --no-dependencies --out ../$(VSIX)
+	cd extension && npx --no-install vsce package --no-dependencies --allow-missing-repository --no-rewrite-relative-links --out ../$(VSIX)
 
 code: $(VSIX) ## try the extension: in VS Code, else in the browser-based one of the tests
 	npm --prefix tests/editors run --silent code -- "$(CURDIR)/$(VSIX)"
