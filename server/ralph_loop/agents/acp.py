@@ -65,6 +65,7 @@ class AcpAdapter:
     permissions: bool = True
     structured: bool = True
     models: Sequence[str] = ()
+    elsewhere: str | None = None
 
     def session(self, bench: Workbench) -> AgentSession:
         return AcpSession(self, bench)

@@ -99,7 +99,9 @@ class AcpTurn:
         if reply and reply.reply == "reject":
             # some agents end their turn now: what they said before cannot be their last word
             self._reading.messages.forget()
-            await self._teller.tell(AgentError(ErrorKind.PERMISSION, f"You rejected: {call_title(call)}"))
+            # the protocol has no place for a reason: the next prompt tells it
+            why = f" ({reply.message})" if reply.message else ""
+            await self._teller.tell(AgentError(ErrorKind.PERMISSION, f"You rejected: {call_title(call)}{why}"))
         return select_option(options, reply.reply) if reply else None
 
     async def form(self, message: str, form: Record) -> dict[str, object] | None:

@@ -234,6 +234,7 @@ class Adapter(Protocol):
     permissions: bool  # can ask a person before it uses a tool
     structured: bool  # prints a format for machines: a readable `display` stream is derived from its events
     models: Sequence[str]  # a few well-known ones to offer; any other is passed through
+    elsewhere: str | None  # the setting that names one that runs already: then no executable is needed
 
     def session(self, bench: Workbench) -> AgentSession:
         """The agent of one loop. Cheap: starts nothing."""

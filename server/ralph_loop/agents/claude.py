@@ -43,6 +43,7 @@ class ClaudeParser(JsonLinesParser):
         self._synthetic = ""  # the last message that is the CLI's own, not the model's
         self._error_code = ""  # what kind of error that message told of
         self._reset_at: datetime | None = None
+        self._asked: set[str] = set()  # questions
 
     def on_record(self, record: Record) -> Iterable[Event]:
         match record.text("type"):
@@ -84,10 +85,15 @@ class ClaudeParser(JsonLinesParser):
         name, arguments = block.text("name") or "tool", block.record("input")
         yield from self.start_tool(block.text("id"), name, arguments)
         if name == ASK_TOOL:
-            for question in arguments.records("questions") or [arguments]:
-                labels = [option.text("label") for option in question.records("options")]
-                if text := question.text("question"):
-                    yield QuestionNote(text, [label for label in labels if label])
+            yield from self._questions(arguments)
+
+    def _questions(self, arguments: Record) -> Iterator[Event]:
+        """Each once: what was asked is told again among the denials."""
+        for question in arguments.records("questions") or [arguments]:
+            labels = [option.text("label") for option in question.records("options")]
+            if (text := question.text("question")) and text not in self._asked:
+                self._asked.add(text)
+                yield QuestionNote(text, [label for label in labels if label])
 
     def _message_usage(self, message: Record) -> Iterator[Event]:
         """Tokens so far: a stopped iteration has no result event that would tell them."""
@@ -136,6 +142,8 @@ class ClaudeParser(JsonLinesParser):
         for entry in record.records("permission_denials"):
             if (denial := _denial(entry)) and denial not in self.denied:
                 self.denied.append(denial)
+            if entry.text("tool_name", "tool") == ASK_TOOL:
+                yield from self._questions(entry.record("tool_input"))
         yield from self.finish("" if synthetic else text, ok=self.failure is None)
 
     def _error(self, record: Record) -> RateLimit | AgentError:

@@ -49,7 +49,8 @@ class PromptReading(Reading):
         info = properties.record("info")
         if event.text("type") == "session.created" and info.text("parentID") in self.sessions:
             self.sessions.add(info.text("id"))
-        return (properties.text("sessionID") or info.text("sessionID")) in self.sessions
+        session = properties.text("sessionID") or info.text("sessionID") or properties.record("part").text("sessionID")
+        return session in self.sessions
 
     def read(self, event: Record) -> Iterable[Event]:
         properties = event.record("properties")

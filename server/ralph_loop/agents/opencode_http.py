@@ -24,6 +24,8 @@ QUIET_LIMIT_S = 60.0  # the server sends a heartbeat more often than that
 
 USERNAME = "opencode"
 
+_NOT_THERE = (404, 405, 501)
+
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 # What httpx raises when the other side is gone or slow, or sends something that is no HTTP.
@@ -31,11 +33,11 @@ Unreachable = (httpx.HTTPError, httpx.StreamError, SSEError)
 
 
 class ServerError(Exception):
-    """The server cannot be used, or refused a request: an error for people."""
+    """The server cannot be used, or refused a request: an error for people. `status`: of its answer, 0 without one."""
 
-    def __init__(self, error: AgentError) -> None:
+    def __init__(self, error: AgentError, status: int = 0) -> None:
         super().__init__(error.message)
-        self.error = error
+        self.error, self.status = error, status
 
 
 class OpenCodeServer:
@@ -93,12 +95,21 @@ class OpenCodeServer:
         except Unreachable as error:
             raise ServerError(self.lost(error)) from error
         if answer.status_code >= 400:
-            raise ServerError(_refusal(self.url, answer))
+            raise ServerError(_refusal(self.url, answer), answer.status_code)
         try:
             return answer.json() if answer.content else None
         except ValueError:
             text = f"{self.url} is no OpenCode server: it answered {method} {path} with something that is no JSON."
             raise ServerError(AgentError(ErrorKind.OTHER, text, "Check the setting `opencode.url`.")) from None
+
+    async def ask_if_known(self, path: str) -> object:
+        """The same for what only some versions of OpenCode can be asked; None when this one cannot."""
+        try:
+            return await self.ask("GET", path)
+        except ServerError as error:
+            if error.status in _NOT_THERE:
+                return None
+            raise
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[AsyncIterator[Record]]:

@@ -52,12 +52,15 @@ async def ask_environment(guard: Guard, binary: str, cwd: Path, env: Mapping[str
 async def _configured(guard: Guard, binary: str, cwd: Path, env: Mapping[str, str]) -> object:
     """`permission` of the configuration as OpenCode itself merges it from its many places."""
     process = await guard.spawn([binary, "debug", "config"], cwd=cwd, env=env, stdin=None, keep=True)
+    logs = asyncio.create_task(_drain(process.stderr), name="log of opencode debug config")
     try:
         async with asyncio.timeout(LIMIT_S):
-            printed, _ = await asyncio.gather(_read(process.stdout), _read(process.stderr))
+            printed = await _read(process.stdout)
     except TimeoutError:
         return None  # ask for everything
     finally:
+        logs.cancel()
+        await asyncio.gather(logs, return_exceptions=True)
         with contextlib.suppress(GuardLostError):
             await process.end(0)
         await process.close()
@@ -66,7 +69,15 @@ async def _configured(guard: Guard, binary: str, cwd: Path, env: Mapping[str, st
 
 
 async def _read(reader: PipeReader) -> bytes:
+    """All of it, or the beginning of what is no JSON: a program that does not know the command may never end."""
     printed = b""
     while data := await reader.read():
         printed = (printed + data)[:_LARGEST_CONFIG]
+        if not b"{".startswith(printed.lstrip()[:1]):
+            break
     return printed
+
+
+async def _drain(reader: PipeReader) -> None:
+    while await reader.read():
+        pass

@@ -30,6 +30,8 @@ from ralph_loop.agents.opencode_turn import Turn
 from ralph_loop.agents.records import as_record
 from ralph_loop.agents.teller import Teller
 
+URL = "opencode.url"
+
 
 class OpenCodeServerAdapter:
     """Off means that OpenCode may edit and asks for all else."""
@@ -42,6 +44,7 @@ class OpenCodeServerAdapter:
     permissions = True
     structured = True
     models: Sequence[str] = ()
+    elsewhere: str | None = URL
 
     def session(self, bench: Workbench) -> AgentSession:
         return OpenCodeServerSession(self, bench)
@@ -82,12 +85,13 @@ class OpenCodeServerSession:
         """The abort ends the running tool. A server of ours goes, too: what a tool left behind is below it."""
         if turn:
             await turn.abort()
+        self._session = ""  # a prompt sent to a busy session would merge into what runs there
         if self._server and self._server.process:
             await self.close()
 
     async def _connect(self, call: Invocation) -> OpenCodeServer:
         """The warm server, or a new one. Raises ServerError, SpawnError, AgentNotFoundError, GuardLostError."""
-        url = self._setting("opencode.url")
+        url = self._setting(URL)
         binary = "" if url else find_binary(self._adapter, call)
         wanted = (url, binary, tuple(call.agent_args), call.workspace, dict(call.env), call.allow_all)
         if self._server and self._server.alive and wanted == self._started_with:
@@ -124,7 +128,7 @@ class OpenCodeServerSession:
 
 async def _rules_for_session(server: OpenCodeServer) -> list[dict[str, str]]:
     """A server that is not ours has its configuration: what can be asked for beyond it holds for our session alone."""
-    rules = missing_rules(as_record(await server.ask("GET", "/config")).fields.get("permission"))
+    rules = missing_rules(as_record(await server.ask_if_known("/config")).fields.get("permission"))
     return [{"permission": name, "pattern": "*", "action": action} for name, action in rules.items()]
 
 

@@ -112,8 +112,10 @@ class Turn:
 
     async def _check(self) -> None:
         """Twice idle, with nothing heard in between: the end was missed, or never told."""
-        statuses = as_record(await self._server.ask("GET", "/session/status"))
-        busy = statuses.record(self._session).text("type") in ("busy", "retry")
+        statuses = await self._server.ask_if_known("/session/status")
+        if statuses is None:
+            return
+        busy = as_record(statuses).record(self._session).text("type") in ("busy", "retry")
         self._idle_checks = 0 if busy or self._asking else self._idle_checks + 1
         if self._idle_checks >= 2:
             self._reading.went_idle()
@@ -128,13 +130,13 @@ class Turn:
         if self._reading.ended:
             return
         for path, ask in (("/permission", self._permission), ("/question", self._questions)):
-            for request in _records(await self._server.ask("GET", path)):
+            for request in _records(await self._server.ask_if_known(path)):
                 # aborted sessions leave stale entries behind: only what our sessions ask counts
                 if request.text("sessionID") in self._reading.sessions:
                     self._ask(request.text("id"), ask(request))
 
     async def _messages(self) -> Sequence[Record]:
-        return _records(await self._server.ask("GET", f"/session/{self._session}/message"))
+        return _records(await self._server.ask_if_known(f"/session/{self._session}/message"))
 
     @property
     def _asking(self) -> bool:

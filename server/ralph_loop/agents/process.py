@@ -34,6 +34,7 @@ class CommandAdapter:
     permissions: bool = False
     structured: bool = False
     models: Sequence[str] = ()
+    elsewhere: str | None = None
     patience: Patience = Patience()
 
     def command(self, call: Invocation) -> Command:

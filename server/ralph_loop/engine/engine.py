@@ -293,6 +293,7 @@ class Engine:
                     raise invalid_state("This loop was just resumed.", "running", ["interrupted"])
                 guard = await self._lock(place.key, state.run_id, 0)
                 loop = await self._launch(state, guard, place, client)
+        client = loop.with_added(client)
         await loop.resume(client, amend)
         return loop.snapshot()
 

@@ -113,9 +113,12 @@ def struggling(history: Sequence[IterationRecord], trees: Sequence[str | None]) 
 
 
 def _wait(state: LoopState, limit: RateLimit, unit_ms: int) -> dict[str, Any]:
-    """Until the model takes work again if it said when, else 1, 2, 4 … minutes."""
-    pause = timedelta(milliseconds=unit_ms * min(2**state.backoff, MAX_BACKOFF_MINUTES))
-    until = limit.reset_at if limit.reset_at is not None else datetime.now(UTC) + pause
+    """Until the model takes work again if it said when, else 1, 2, 4 … minutes. A time that proves wrong, or has passed
+    already, must not make agents start in a rush: 1, 2, 4 … seconds at least."""
+    now, times = datetime.now(UTC), 2**state.backoff
+    pause = timedelta(milliseconds=unit_ms * min(times, MAX_BACKOFF_MINUTES))
+    least = timedelta(seconds=min(times, MAX_BACKOFF_MINUTES * 60))
+    until = now + pause if limit.reset_at is None else max(limit.reset_at, now + least)
     return {
         "status": "waiting",
         "phase": None,

@@ -101,7 +101,7 @@ class Loop:
             text = f"This loop is {state.status}; there is nothing to resume."
             raise invalid_state(text, state.status, list(RESUMABLE))
         changes = amend(state)
-        self._client = client if self._client is None else client.adding(self._client.added)
+        self._client = client
         waits = state.deferred is not None and bool(await self.approval.staged())
         await self._record.set(
             status="awaiting_approval" if waits else "running",
@@ -113,6 +113,10 @@ class Loop:
             **changes,
         )
         self._wishes.signal.set()
+
+    def with_added(self, client: Client) -> Client:
+        """This client's environment, and what the start request added to that of its own."""
+        return client if self._client is None else client.adding(self._client.added)
 
     def cancel(self) -> None:
         """Asks for the end; wait for `ended`."""

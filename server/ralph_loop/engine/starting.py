@@ -28,6 +28,7 @@ from ralph_loop.wire import structure
 
 _PATH_MAX, _NAME_MAX = 4096, 255  # bytes, see path_resolution(7)
 _MAX_PROMPT_JSON = 1024 * 1024  # bytes as JSON: every snapshot carries the prompt, and an answer is at most 4 MiB
+_BY_COMMAND = ("custom", "acp")  # agents whose program is that of the loop's `command`
 
 
 @attrs.frozen
@@ -161,7 +162,10 @@ class Starter:
             adapter = self._agents.get(agent)
             if adapter is None:
                 raise InvalidParamsError(key, f"{agent!r} is not an agent; known are {', '.join(self._agents)}")
-            program = config.command[0] if agent == "custom" and config.command else self._binary(client, agent)
+            if adapter.elsewhere and self._settings.get(adapter.elsewhere):
+                continue
+            own = config.command if agent in _BY_COMMAND else None
+            program = own[0] if own else self._binary(client, agent)
             if adapter.binary_name or program:
                 try:
                     resolve(adapter, program, client.env)

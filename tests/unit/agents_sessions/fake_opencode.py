@@ -13,7 +13,10 @@ Script = Callable[["FakeOpenCode", str], Awaitable[None]]
 
 
 class FakeOpenCode:
-    def __init__(self, *scripts: Script, password: str = "") -> None:
+    """`deaf`: connections are taken and never answered."""
+
+    def __init__(self, *scripts: Script, password: str = "", deaf: bool = False) -> None:
+        self.deaf = deaf
         self.scripts = list(scripts)
         self.requests: list[tuple[str, str, Any]] = []
         self.config: dict[str, Any] = {}
@@ -21,6 +24,7 @@ class FakeOpenCode:
         self.status: dict[str, dict[str, Any]] = {}
         self.permissions: list[dict[str, Any]] = []
         self.questions: list[dict[str, Any]] = []
+        self.unknown: set[str] = set()  # ends of paths that this version does not have
         self.url = ""
         self.changed = asyncio.Condition()
         self._auth = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode() if password else ""
@@ -131,6 +135,7 @@ class FakeOpenCode:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        deaf = self.deaf
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -139,6 +144,9 @@ class FakeOpenCode:
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 path = target.partition("?")[0]
+                if deaf:
+                    await reader.read()
+                    return
                 if self._auth and headers.get("authorization") != self._auth:
                     await self._send(writer, 401, {"name": "Unauthorized"})
                 elif path == "/event":
@@ -164,6 +172,8 @@ class FakeOpenCode:
         await self.emit("server.connected")
 
     def _answer(self, method: str, path: str, content: Any) -> tuple[int, Any]:
+        if any(path.endswith(end) for end in self.unknown):
+            return 404, {"name": "NotFound"}
         if (method, path) == ("POST", "/session"):
             session = self.id("ses")
             self.messages[session] = []

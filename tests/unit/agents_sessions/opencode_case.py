@@ -1,4 +1,4 @@
-"""One loop against a scripted OpenCode server, and the simplest scripts."""
+"""One loop against a scripted OpenCode server."""
 
 from __future__ import annotations
 
@@ -22,14 +22,3 @@ class Case:
 
     async def run(self, sink: KeepingSink, **more: Any) -> Outcome:
         return await asyncio.wait_for(self.session.run(call(self.workspace, **more), sink), 30)
-
-
-async def simple(server: FakeOpenCode, session: str) -> None:
-    await server.take(session, "<promise>X</promise>")
-    await server.say(session, "Done.\n<promise>COMPLETE</promise>")
-    await server.idle(session)
-
-
-async def simple_end(server: FakeOpenCode, session: str) -> None:
-    await server.say(session, "End.")
-    await server.idle(session)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from fake_opencode import FakeOpenCode
-from opencode_case import Case, simple, simple_end
+from opencode_case import Case
+from opencode_scripts import simple, simple_end
 from session_helpers import KeepingSink, final
 
 from ralph_loop.agents.base import (

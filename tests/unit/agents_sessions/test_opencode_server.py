@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from fake_opencode import FakeOpenCode
-from opencode_case import Case, simple
-from session_helpers import KeepingSink, bench, call, final, said
+from opencode_case import Case
+from opencode_scripts import simple
+from session_helpers import KeepingSink, bench, call, final, is_gone, said
 
 from ralph_loop.agents import opencode_turn
 from ralph_loop.agents.base import (
@@ -272,3 +274,47 @@ async def test_a_server_that_does_not_start(guard: Guard, tmp_path: Path, script
     error = await failing(guard, tmp_path)
     assert error.kind is ErrorKind.EXIT
     assert words in error.message
+
+
+# --------------------------------------------------------------------------------------------------- a server of ours
+def program(folder: Path) -> Path:
+    """`opencode` on the PATH of `call`."""
+    path = folder / "opencode"
+    fake = Path(__file__).parent / "fake_opencode_program.py"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S {fake} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+async def test_a_server_of_ours_is_warm_and_leaves_nothing(guard: Guard, tmp_path: Path) -> None:
+    """Its own password, asked only when it listens, with what the user's configuration does not speak of."""
+    program(tmp_path)
+    session, sinks = OpenCodeServerAdapter().session(bench(guard)), [KeepingSink(), KeepingSink()]
+    for sink in sinks:
+        assert (await asyncio.wait_for(session.run(call(tmp_path), sink), 20)).finished
+        assert final(sink).message == "Done.\n<promise>COMPLETE</promise>"
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert not any(is_gone(pid) for pid in pids)  # one server for both
+    rules = json.loads((tmp_path / "permission").read_text())
+    assert rules["webfetch"] == "ask"
+    assert "bash" not in rules
+    await session.close()
+    assert all(is_gone(pid) for pid in pids)
+
+
+async def test_a_program_that_knows_no_debug_config_is_asked_for_everything(guard: Guard, tmp_path: Path) -> None:
+    program(tmp_path)
+    session, sink = OpenCodeServerAdapter().session(bench(guard)), KeepingSink()
+    env = {**call(tmp_path).env, "NO_DEBUG": "1"}
+    assert (await asyncio.wait_for(session.run(call(tmp_path, env=env), sink), 20)).finished
+    assert json.loads((tmp_path / "permission").read_text())["*"] == "ask"
+    await session.close()
+
+
+async def test_an_older_server_that_cannot_be_asked_everything(guard: Guard, tmp_path: Path) -> None:
+    async with FakeOpenCode(simple) as server:
+        server.unknown = {"/config", "/question", "/permission", "/session/status", "/message"}
+        case, sink = Case(guard, tmp_path, server), KeepingSink()
+        assert (await case.run(sink)).finished
+        await case.session.close()
+    assert final(sink).message == "Done.\n<promise>COMPLETE</promise>"
