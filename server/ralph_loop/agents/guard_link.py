@@ -136,8 +136,8 @@ class GuardLink:
         if message["type"] == "forked":
             self.sessions[message["pid"]] = message["started"]
             return
-        if message["type"] == "failed":
-            self.sessions.pop(message.get("pid"), None)
+        if message["type"] == "failed" and "pid" in message:
+            self.sessions.pop(message["pid"], None)
         if message["type"] == "spawned":
             message["ended"] = self.running[message["pid"]] = asyncio.get_running_loop().create_future()
         answer = self._answers.get(message["request"])
