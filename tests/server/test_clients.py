@@ -146,7 +146,9 @@ def test_environment_of_an_agent(shared: Box) -> None:
         client.settled(run)
         text = "".join(chunk["text"] for chunk in client("output", runId=run)["chunks"])
         entries = (entry.partition("=") for entry in text.split("\0")[:-1])
-        return {name: value for name, _, value in entries}
+        found = {name: value for name, _, value in entries}
+        assert found.pop("RALPH_RUN_ID") == run  # by which what it starts is known to be its own
+        return found
 
     assert environment() == {**base, **kept}
     assert environment(env=extra) == {**base, **kept, "MINE": "changed", "ADDED": "x y"}

@@ -1,0 +1,67 @@
+"""A full disk pauses the loop and stops reading its agent; nothing is dropped (PROTOCOL.md, Snapshot).
+
+A limit on the size of the helper's files stands in for the disk: SQLite meets the same failure.
+"""
+
+from __future__ import annotations
+
+import base64
+import resource
+from typing import Any
+
+from box import DONE, Box, script
+
+MIB = 1024 * 1024
+
+
+def limit(pid: int, size: int) -> None:
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def flooding(box: Box, mebibytes: int) -> tuple[Any, str, int]:
+    """A client, its loop that waits with a full disk, and the helper's pid."""
+    client, repo = box.client(box.folder), box.repo()
+    helper = box.helper_pid
+    limit(helper, 4 * MIB)
+    agent = script("flood.py", str(mebibytes), "lines", DONE)
+    run = client("start", workspace=str(repo), prompt="x", config=agent)["runId"]
+    full = client.wait("didChange", lambda s: (s.get("error") or {}).get("kind") == "diskFull")
+    assert full["status"] == "paused"
+    assert full["error"]["message"]
+    assert "resume" in full["error"]["hint"]
+    return client, run, helper
+
+
+def test_nothing_is_dropped(shared: Box) -> None:
+    shared.expected_log = ["cannot grow", "rollback"]
+    client, run, helper = flooding(shared, 12)
+    # it is full still: the same again
+    seen = len(client.notifications)
+    client("resume", runId=run)
+    client.wait("didChange", lambda s: (s.get("error") or {}).get("kind") == "diskFull", since=seen)
+    limit(helper, resource.RLIM_INFINITY)
+    resumed = client("resume", runId=run)
+    assert resumed["runId"] == run
+    end = client.settled(run)
+    assert (end["stopReason"], end["iteration"]) == ("completed", 1)
+    assert "error" not in end
+    printed, after, more = bytearray(), 0, True
+    while more:
+        page = client("output", runId=run, after=after, limit=100_000, view="raw", raw=True)
+        for chunk in page["chunks"]:
+            assert chunk["seq"] == after + 1
+            after = chunk["seq"]
+            printed += base64.b64decode(chunk["bytes"])
+        more = page["more"]
+    block = b"0123456789abcde\n" * 65536
+    assert bytes(printed) == block * 12 + f"\n{DONE}\n".encode()
+
+
+def test_a_cancel_ends_it_all_the_same(shared: Box) -> None:
+    shared.expected_log = ["cannot grow", "rollback", "could not be stored", "failed", "Traceback", "DiskFull"]
+    client, run, helper = flooding(shared, 12)
+    assert client("cancel", runId=run)["status"] == "cancelled"
+    assert not [name for name in shared.processes().values() if "flood.py" in name]
+    limit(helper, resource.RLIM_INFINITY)
+    assert client("status", runId=run)["status"] == "cancelled"
