@@ -19,6 +19,10 @@ def limit(pid: int, size: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
+def full(snapshot: dict[str, Any]) -> bool:
+    return snapshot.get("error", {"kind": ""})["kind"] == "diskFull"
+
+
 def flooding(box: Box, mebibytes: int) -> tuple[Any, str, int]:
     """A client, its loop that waits with a full disk, and the helper's pid."""
     client, repo = box.client(box.folder), box.repo()
@@ -26,10 +30,10 @@ def flooding(box: Box, mebibytes: int) -> tuple[Any, str, int]:
     limit(helper, 4 * MIB)
     agent = script("flood.py", str(mebibytes), "lines", DONE)
     run = client("start", workspace=str(repo), prompt="x", config=agent)["runId"]
-    full = client.wait("didChange", lambda s: (s.get("error") or {}).get("kind") == "diskFull")
-    assert full["status"] == "paused"
-    assert full["error"]["message"]
-    assert "resume" in full["error"]["hint"]
+    paused = client.wait("didChange", full)
+    assert paused["status"] == "paused"
+    assert paused["error"]["message"]
+    assert "resume" in paused["error"]["hint"]
     return client, run, helper
 
 
@@ -39,7 +43,7 @@ def test_nothing_is_dropped(shared: Box) -> None:
     # it is full still: the same again
     seen = len(client.notifications)
     client("resume", runId=run)
-    client.wait("didChange", lambda s: (s.get("error") or {}).get("kind") == "diskFull", since=seen)
+    client.wait("didChange", full, since=seen)
     limit(helper, resource.RLIM_INFINITY)
     resumed = client("resume", runId=run)
     assert resumed["runId"] == run
