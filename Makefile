@@ -58,7 +58,9 @@ test-python: setup ## the helper and the terminal
 	$(BIN)/python -m pytest -n 4 tests/unit tests/server
 
 test-editors: packages setup $(VSIX) ## VS Code in a browser, Neovim
+	@rm -f $(EDITORS_PASSED)
 	npm --prefix tests/editors run --silent test
+	@touch $(EDITORS_PASSED)
 
 test-agents: packages setup ## loops with the real agent CLIs against a model on loopback (2 GB in .cache)
 	$(BIN)/python tests/agents/install.py
@@ -66,8 +68,10 @@ test-agents: packages setup ## loops with the real agent CLIs against a model on
 
 # what failed the last time (none: nothing to do)
 LAST_FAILED := --last-failed --last-failed-no-failures none
-retest: setup
+EDITORS_PASSED := $(CACHE)/editors-passed
+retest: check
 	$(BIN)/python -m pytest $(LAST_FAILED) tests/unit tests/server || [ $$? -eq 5 ]
+	@[ -e $(EDITORS_PASSED) ] || $(MAKE) test-editors
 
 retest-agents: setup
 	RALPH_TEST_AGENTS=1 $(BIN)/python -m pytest $(LAST_FAILED) tests/agents || [ $$? -eq 5 ]
