@@ -10,7 +10,12 @@ from pathlib import Path
 import ralph_loop
 
 PACKAGE = Path(ralph_loop.__file__).parent
-ALLOWED = {"pygls": {"lsp"}, "lsprotocol": {"lsp", "protocol.py"}, "aiosqlite": {"store"}, "pygit2": {"git"}}
+ALLOWED = {
+    "pygls": {"lsp"},
+    "lsprotocol": {"lsp", "protocol.py"},
+    "aiosqlite": {"store"},
+    "pygit2": {"git", "terminal"},
+}  # the doctor asks for its version
 
 
 def imports() -> dict[str, set[str]]:
