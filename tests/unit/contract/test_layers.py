@@ -15,7 +15,7 @@ ALLOWED = {
     "lsprotocol": {"lsp", "protocol.py"},
     "aiosqlite": {"store"},
     "pygit2": {"git", "terminal"},
-}  # the doctor asks for its version
+}  # the demo makes a repository
 
 
 def imports() -> dict[str, set[str]]:
