@@ -22,7 +22,7 @@ from ralph_loop.agents.agent_process import (
 )
 from ralph_loop.agents.ending import KILL_PATIENCE
 from ralph_loop.agents.guard_link import GuardLink
-from ralph_loop.agents.pipes import PipeReader, PipeWriter
+from ralph_loop.agents.pipes import PipeReader, PipeWriter, widen
 
 __all__ = ["AgentProcess", "ExitStatus", "Guard", "GuardError", "GuardLostError", "RepoBusyError", "SpawnError"]
 
@@ -138,6 +138,7 @@ class Guard:
         check_arguments(argv, cwd, env)
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             pipes = [_pipe(reading=ours, writing=theirs), _pipe(reading=ours, writing=theirs)]
+            widen(pipes[0][1])
             if stdin is None:
                 source, sink = os.open(os.devnull, os.O_RDONLY), -1
                 theirs.callback(os.close, source)

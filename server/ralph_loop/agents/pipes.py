@@ -1,13 +1,27 @@
-"""Pipes of agents in asyncio, without a buffer of their own: an agent that is not read stops at a full pipe (64 KiB on
-Linux), an agent that does not read stops nobody."""
+"""Pipes of agents in asyncio, without a buffer of their own: an agent that is not read stops at a full pipe, an agent
+that does not read stops nobody."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import sys
 from collections.abc import Callable
 
 CHUNK = 64 * 1024
+
+LARGEST_PIPE = 1024 * 1024
+"""Bytes that a pipe can hold, see pipe(7): no more can be left in it when its writers are dead."""
+
+
+def widen(fd: int) -> None:
+    """Makes a pipe as large as it can be, where the system lets us. Gemini loses what does not fit into the pipe at
+    once: its echo of a prompt of 200 KB, and all that follows."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # too many pages in pipes already: then it stays as it is
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, LARGEST_PIPE)
 
 
 class PipeReader:

@@ -14,9 +14,7 @@ import attrs
 from ralph_loop.agents.agent_process import AgentProcess, GuardLostError, outlast
 from ralph_loop.agents.base import AgentError, ErrorKind, Event, Final, Outcome, Parser, Sink
 from ralph_loop.agents.display import Display
-from ralph_loop.agents.pipes import PipeReader
-
-LARGEST_PIPE = 1024 * 1024  # bytes that a pipe can hold, see pipe(7): no more can be left when its writers are dead
+from ralph_loop.agents.pipes import LARGEST_PIPE, PipeReader
 
 
 @attrs.frozen

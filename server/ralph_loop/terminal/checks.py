@@ -26,6 +26,7 @@ Status = Literal["ok", "warn", "fail"]
 
 _NO_AGENTS = ("demo", "custom", "acp")  # they need nothing that could be missing, or name nothing that could be found
 _GIT_NEEDED = (2, 25)
+_VERSION_ROUNDS = 4  # of some seconds each
 _LOG_TAIL = 512 * 1024  # bytes
 
 
@@ -97,7 +98,7 @@ def helper_and_agents(paths: Paths) -> Iterator[Check]:
     try:
         with _connection(paths) as client:
             health = client.request("ralph/health")
-            backends: list[Json] = client.request("ralph/config/backends")["backends"]
+            backends = _backends(client)
     except (HelperError, ResponseError, OSError) as error:
         hint = f"See ralph-loop logs --helper, and {paths.log}"
         yield Check("helper", "fail", f"it cannot be used: {error}", hint)
@@ -109,6 +110,15 @@ def helper_and_agents(paths: Paths) -> Iterator[Check]:
     else:
         yield Check("helper", "ok", said)
     yield from _agents(backends)
+
+
+def _backends(client: Client) -> list[Json]:
+    """Some agents start a whole runtime to tell their version, and the list does not wait for them; we do, a while."""
+    for _ in range(_VERSION_ROUNDS):
+        backends: list[Json] = client.request("ralph/config/backends")["backends"]
+        if all("version" in backend for backend in backends if "path" in backend):
+            break
+    return backends
 
 
 def _agents(backends: list[Json]) -> Iterator[Check]:

@@ -32,6 +32,7 @@ from ralph_loop.agents.base import (
 )
 from ralph_loop.agents.guard_client import Guard, GuardLostError
 from ralph_loop.agents.plain import PlainParser
+from ralph_loop.agents.pipes import CHUNK, LARGEST_PIPE
 from ralph_loop.agents.process import CommandAdapter
 from ralph_loop.agents.supervise import Patience
 from unit.agents_process.processes import Recorder, alive, open_descriptors, python, until
@@ -204,7 +205,7 @@ async def test_a_slow_sink_slows_the_agent(session: Start, invocation: Invoke) -
     running = asyncio.create_task(session(python(code, progress), patience=LONG).run(call, sink))
     await sink.heard.wait()
     await until(lambda: "pipe" in Path(f"/proc/{int(progress.read_bytes()[:8])}/wchan").read_text())
-    assert size(progress) <= 8 + 32  # one chunk in our hands, one pipe full
+    assert size(progress) <= 8 + (CHUNK + LARGEST_PIPE) // 4096  # one chunk in our hands, one pipe full
     sink.hold.set()
     assert (await running).finished
     assert len(sink.bytes("stdout")) == 500 * 4096

@@ -14,6 +14,7 @@ import pytest
 from ralph_loop.agents import guard_link
 from ralph_loop.agents.agent_process import ExitStatus
 from ralph_loop.agents.guard_client import AgentProcess, Guard, GuardError, GuardLostError, SpawnError
+from ralph_loop.agents.pipes import LARGEST_PIPE
 from unit.agents_process.processes import alive, open_descriptors, python, until
 
 TELL = """
@@ -194,11 +195,24 @@ async def test_an_agent_that_is_not_read_stops(linux_guard: Guard, tmp_path: Pat
         return "pipe" in wait
 
     await until(blocked)
-    assert progress.stat().st_size == 16  # 64 KiB
-    assert len(await process.stdout.read()) <= 65536
+    assert progress.stat().st_size == LARGEST_PIPE / 4096
+    first = await process.stdout.read()
     output, _ = await everything(process)
     assert progress.stat().st_size == 1000
-    assert len(output) == 4_096_000 - 65536
+    assert len(first) + len(output) == 4_096_000
+
+
+async def test_what_an_agent_writes_without_waiting_fits_into_its_pipe(linux_guard: Guard, tmp_path: Path) -> None:
+    """Gemini writes its echo of a long prompt so, and loses what does not fit."""
+    code = """
+        import os
+        os.set_blocking(1, False)
+        os.write(1, b"x" * 1_000_000)
+    """
+    process = await linux_guard.spawn(python(code), cwd=tmp_path, env={}, stdin=None)
+    await process.wait()
+    output, _ = await everything(process)
+    assert len(output) == 1_000_000
 
 
 async def test_many_at_once_and_no_descriptor_or_zombie_is_left(tmp_path: Path) -> None:
