@@ -64,7 +64,7 @@ test-editors: packages setup $(VSIX) ## VS Code in a browser, Neovim
 
 test-agents: packages setup ## loops with the real agent CLIs against a model on loopback (2 GB in .cache)
 	$(BIN)/python tests/agents/install.py
-	RALPH_TEST_AGENTS=1 $(BIN)/python -m pytest tests/agents
+	RALPH_TEST_AGENTS=1 $(BIN)/python -m pytest -n 2 tests/agents
 
 # what failed the last time (none: nothing to do)
 LAST_FAILED := --last-failed --last-failed-no-failures none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -34,14 +35,22 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("homes")
 
 
-@pytest.fixture
-def place(homes: Path) -> Iterator[Place]:
+@pytest.fixture(scope="session")
+def lasting() -> Iterator[Box]:
+    """One helper for all tests: what is tried here are the agents."""
     box = Box("shared")
-    repo = box.repo()
     try:
-        with ModelThread(str(repo)) as model:
-            yield Place(box, homes, model, repo)
-            box.close()
+        yield box
     finally:
-        if box.folder.exists():
-            box.close()
+        box.close()
+
+
+@pytest.fixture
+def place(lasting: Box, homes: Path) -> Iterator[Place]:
+    with lasting.one_test(next(_numbers)):
+        repo = lasting.repo()
+        with ModelThread(str(repo)) as model:
+            yield Place(lasting, homes, model, repo)
+
+
+_numbers = itertools.count(1)

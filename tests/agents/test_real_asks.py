@@ -15,9 +15,6 @@ def of(*ids: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("agent", [by_id[id_] for id_ in ids], ids=lambda agent: agent.id)
 
 
-asking = pytest.mark.parametrize("agent", ASKING, ids=lambda agent: agent.id)
-
-
 def asked(place: Place, run: str) -> dict[str, Any]:
     """The one open permission."""
     place.client.wait("permissionAsked", lambda request: request["runId"] == run, timeout=120)
@@ -33,7 +30,7 @@ def place_shell(place: Place, run: str) -> str:
     return next(each.shell for each in ASKING if each.id == agent)
 
 
-@asking
+@of("acp-copilot", "acp-gemini")
 def test_an_accepted_permission(place: Place, agent: Agent) -> None:
     run = place.start(agent, "bash")
     request = asked(place, run)
@@ -46,13 +43,11 @@ def test_an_accepted_permission(place: Place, agent: Agent) -> None:
 
 @of("opencode-server", "acp-copilot")
 def test_always_is_remembered_by_us(place: Place, agent: Agent) -> None:
-    run = place.start(agent, "bash")
+    run = place.start(agent, "bash", minIterations=2, maxIterations=2)
     place.client("permission/reply", requestId=asked(place, run)["requestId"], reply="always")
-    place.end(run)
-    run = place.start(agent, "bash")
-    place.end(run)
-    assert not [request for request in place.client.heard("permissionAsked") if request["runId"] == run]
-    assert place.model.steps("bash")[-1] == 1
+    assert place.end(run)["stopReason"] == "completed"
+    assert len([request for request in place.client.heard("permissionAsked") if request["runId"] == run]) == 1
+    assert place.model.steps("bash") == [0, 1, 0, 1]
 
 
 @of("opencode-server", "acp-opencode", "acp-claude")
@@ -67,15 +62,17 @@ def test_a_rejected_permission(place: Place, agent: Agent) -> None:
 
 
 @of("opencode-server", "acp-opencode", "acp-claude")
-def test_left_alone_until_the_client_is_back(place: Place, agent: Agent) -> None:
+def test_accepted_after_it_was_left_alone_until_the_client_is_back(place: Place, agent: Agent) -> None:
     run = place.start(agent, "bash")
     request = asked(place, run)
+    assert not (place.repo / "by-shell.txt").exists()
     place.client.close()
 
     place.client = place.connect()
     assert place.client("permission/list", runId=run)["requests"] == [request]
     place.client("permission/reply", requestId=request["requestId"], reply="once")
     assert place.end(run)["stopReason"] == "completed"
+    assert (place.repo / "by-shell.txt").exists()
 
 
 @of("opencode-server", "acp-claude")

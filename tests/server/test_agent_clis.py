@@ -66,6 +66,18 @@ def test_an_exit_code_of_0_without_the_final_event(client: Client, repo: Path, f
     assert (record["status"], record["exitCode"], record["promise"]) == ("failed", 0, "none")
 
 
+def test_ralph_loops_by_itself_so_its_own_word_and_exit_code_count(client: Client, repo: Path, fake: Fake) -> None:
+    cli = fake("ralph").plays("Say LOOP_COMPLETE when done").plays("Failed", code=1).plays("Done.", "LOOP_COMPLETE")
+    end = ended(client, repo, cli, "ralph", maxIterations=5, maxFailures=3)
+    assert (end["stopReason"], end["iteration"]) == ("completed", 3)
+    found = records(client, end["runId"])
+    assert [(record["status"], record["promise"]) for record in found] == [
+        ("completed", "none"), ("failed", "none"), ("completed", "completion")
+    ]  # fmt: skip
+    assert cli.argv()[:3] == ["run", "--autonomous", "--prompt"]
+    assert "Do it." in cli.argv()[3]
+
+
 def test_a_line_that_is_cut_off_in_the_middle(client: Client, repo: Path, fake: Fake) -> None:
     *lines, last = claude(DONE)
     end = ended(client, repo, fake("claude").plays(*lines, json.dumps(last).encode()[:-9]))

@@ -29,6 +29,8 @@ class AcpTurn:
         self._asks: dict[asyncio.Task[object], str] = {}  # what is asked for which tool call, by its id
         self._requests: dict[object, str] = {}  # the same by the id of the agent's request
         self._withdrawn: set[str] = set()
+        self._prompting = False  # the agent has the prompt
+        self._answered = asyncio.Event()  # and has answered it
 
     @property
     def finished(self) -> bool:
@@ -46,6 +48,7 @@ class AcpTurn:
         try:
             await self._open(link, model)
             prompt = link.connection.prompt(session_id=self._session, prompt=[text_block(self._call.prompt)])
+            self._prompting = True
             answer = await link.ask(prompt)
             await self._teller.tell_all(self._reading.ended(as_record(answer.model_dump(mode="json", by_alias=True))))
             if "close" in link.capabilities.record("sessionCapabilities").fields:
@@ -55,9 +58,13 @@ class AcpTurn:
             await self._teller.tell_all(self._reading.failed(error.code, str(error), error.data))
 
     async def cancel(self) -> None:
-        """Tells the agent that the prompt is cancelled. Raises AcpError."""
+        """Tells the agent that the prompt is cancelled, and what it had asked too; waits until it has ended the prompt.
+        Raises AcpError."""
         if self._link and self._session and self._link.alive:
             await self._link.ask(self._link.connection.cancel(self._session))
+            self.withdraw()
+            if self._prompting:
+                await self._link.ask(self._answered.wait())
 
     def withdraw(self) -> None:
         """Nobody needs to answer any more."""
@@ -80,6 +87,8 @@ class AcpTurn:
                 self._requests[message.text("id") or message.integer("id")] = call
             case "$/cancel_request":
                 self._withdraw(self._requests.get(params.text("requestId") or params.integer("requestId"), ""))
+            case "" if self._prompting and (message.record("result").text("stopReason") or message.record("error")):
+                self._answered.set()
             case _:
                 pass
 

@@ -27,6 +27,8 @@ ALLOW_HINT = "To be asked, use the agent `opencode-server`; to allow single tool
 _GOES_ON = {"tool-calls", "unknown", ""}
 
 _REJECTED = re.compile(r"permission requested: (?P<what>.*?); auto-rejecting")
+# "Unexpected server error. Check server logs for details." has a reference, under which its log tells the reason.
+_REASON = re.compile(r'\bref=(?P<ref>err_\w+) error="(?P<reason>(?:[^"\\]|\\.)+)"')
 _REJECTED_TOOL = "rejected permission to use this specific tool call"
 
 
@@ -42,6 +44,8 @@ class OpenCodeParser(JsonLinesParser):
         self._cost = 0.0
         self._rejected = 0  # tool calls that came back as rejected
         self._had_errors = False
+        self._ref = ""  # of the last error, when OpenCode kept its reason for its log
+        self._reasons: dict[str, str] = {}  # by reference
 
     def on_record(self, record: Record) -> Iterable[Event]:
         part = record.record("part")
@@ -63,8 +67,12 @@ class OpenCodeParser(JsonLinesParser):
             what = one_line(found["what"])
             self.denied.append(what)
             yield PermissionNote(what.partition(" ")[0], f"OpenCode was refused: {what}")
+        elif stream == "stderr" and (found := _REASON.search(line)):
+            self._reasons[found["ref"]] = found["reason"]
 
     def close(self, exit_code: int | None) -> list[Event]:
+        if self.failure and (reason := self._reasons.get(self._ref)):
+            self.refused(reason)
         if self._rejected and not self.denied:
             self.denied.append("a tool that needs permission")
         if exit_code == 1 and self._had_errors and self.final and self.final.ok:
@@ -109,6 +117,7 @@ class OpenCodeParser(JsonLinesParser):
     def _error(self, record: Record) -> None:
         error = record.record("error")
         self.failure, self._had_errors = opencode_error(error), True
+        self._ref = error.record("data").text("ref")
         self._compacting = error.text("name") == "ContextOverflowError"
 
 
@@ -153,7 +162,7 @@ class OpenCodeAdapter(CommandAdapter):
         ask = {VARIABLE: json.dumps(dict.fromkeys(ASK_FIRST, "ask"))}
         return Command(
             [
-                *(find_binary(self, call), "run", "--format", "json"),
+                *(find_binary(self, call), "run", "--format", "json", "--print-logs", "--log-level", "ERROR"),
                 *(*(["--auto"] if call.allow_all else []), *option("--model", call.model), *call.agent_args),
             ],
             stdin=prompt_bytes(call),

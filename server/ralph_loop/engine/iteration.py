@@ -238,7 +238,8 @@ class Iteration:
             result.message = self._final.message
         else:
             result.message = self._tail.strip() or None
-        result.verdict = self._scanner.verdict()
+        own_word = self._final is not None and self._final.completed
+        result.verdict = Verdict("completion") if own_word else self._scanner.verdict()
 
     def _fail(self, error: AgentError) -> None:
         self.result.failure = error

@@ -114,8 +114,9 @@ def helper_and_agents(paths: Paths) -> Iterator[Check]:
 
 def _backends(client: Client) -> list[Json]:
     """Some agents start a whole runtime to tell their version, and the list does not wait for them; we do, a while."""
+    backends: list[Json] = []
     for _ in range(_VERSION_ROUNDS):
-        backends: list[Json] = client.request("ralph/config/backends")["backends"]
+        backends = client.request("ralph/config/backends")["backends"]
         if all("version" in backend for backend in backends if "path" in backend):
             break
     return backends

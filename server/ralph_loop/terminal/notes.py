@@ -77,7 +77,9 @@ def _because(paused: Json) -> str:
 
 
 def permission(screen: Screen, asked: Json) -> None:
-    screen.say(f"? The agent wants to use {one_line(asked['tool'])}: {one_line(asked['title'])}", "yellow")
+    tool, title = one_line(asked["tool"]), one_line(asked["title"])
+    # most titles begin with the tool's name
+    screen.say(f"? The agent wants to use {title if title.startswith(f'{tool}: ') else f'{tool}: {title}'}", "yellow")
     for key, value in asked["arguments"].items():
         screen.say(f"{one_line(key)}: {_whole(str(value))}", indent="    ")
     for line in asked.get("diff", "").splitlines()[:_DIFF_LINES]:

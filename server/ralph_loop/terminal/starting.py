@@ -83,7 +83,7 @@ def _switch(group: argparse._ArgumentGroup, name: str, help_: str) -> None:  # p
 
 
 def split_command(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What stands before and after `--`: options, and the command of the agent `custom`."""
+    """What stands before and after `--`: options, and the command of the agents `custom` and `acp`."""
     arguments = list(arguments)
     if "--" not in arguments:
         return arguments, []
@@ -128,8 +128,8 @@ def _config(given: argparse.Namespace, command: Sequence[str]) -> Json:
     if "rotation" in config:
         config["rotation"] = [entry.strip() for entry in ",".join(config["rotation"]).split(",")]
     if command:
-        if config.setdefault("agent", "custom") != "custom":
-            raise usage(f"a command after -- is for the agent custom, not for {config['agent']}")
+        if config.setdefault("agent", "custom") not in ("custom", "acp"):
+            raise usage(f"a command after -- is for the agents custom and acp, not for {config['agent']}")
         config["command"] = list(command)
     return config
 

@@ -39,7 +39,7 @@ def command(agent: str, call: Invocation) -> Command:
 EDITS_ONLY = {
     "claude": ["-p", "--output-format", "stream-json", "--verbose", "--permission-mode", "acceptEdits"],
     "codex": ["exec", "--json", "--skip-git-repo-check", "--sandbox", "workspace-write", "-"],
-    "opencode": ["run", "--format", "json"],
+    "opencode": ["run", "--format", "json", "--print-logs", "--log-level", "ERROR"],
     "gemini": ["--output-format", "stream-json", "--skip-trust", "--approval-mode", "auto_edit"],
     "copilot": ["--output-format", "json", "--no-ask-user", "--no-auto-update", "--allow-tool=write"],
     "cursor": ["-p", "--output-format", "stream-json", "--trust", "Do it.\n--now"],

@@ -313,6 +313,19 @@ def test_amp_speaks_claudes_dialect() -> None:
     assert only(Usage, events)[-1] == Usage(12784, 8)
 
 
+def test_opencode_keeps_a_reason_for_its_log() -> None:
+    """An unknown model is told so by `opencode run`."""
+    message = "Unexpected server error. Check server logs for details."
+    told = {"type": "error", "error": {"name": "UnknownError", "data": {"message": message, "ref": "err_1"}}}
+    log = (
+        'level=ERROR message=failed ref=err_0 error="Other: \\"x\\""\n'
+        'level=ERROR message=failed ref=err_1 error="ProviderModelNotFoundError: Model not found: fake/nope."\n'
+    )
+    (error,) = only(AgentError, read("opencode", told, err=log, exit_code=1))
+    assert (error.kind, error.fatal) == (ErrorKind.MODEL_NOT_FOUND, True)
+    assert "fake/nope" in error.message
+
+
 # ----------------------------------------------------------------------------------------------------------- ralph
 
 BANNER = "+---+\n| Loop terminated: {}\n+---+\n|   Iterations:  3\n"

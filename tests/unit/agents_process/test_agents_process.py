@@ -31,8 +31,8 @@ from ralph_loop.agents.base import (
     Workbench,
 )
 from ralph_loop.agents.guard_client import Guard, GuardLostError
-from ralph_loop.agents.plain import PlainParser
 from ralph_loop.agents.pipes import CHUNK, LARGEST_PIPE
+from ralph_loop.agents.plain import PlainParser
 from ralph_loop.agents.process import CommandAdapter
 from ralph_loop.agents.supervise import Patience
 from unit.agents_process.processes import Recorder, alive, open_descriptors, python, until

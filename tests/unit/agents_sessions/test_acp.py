@@ -181,6 +181,7 @@ async def test_cancelling_leaves_nothing(run: Run) -> None:
     found = re.match(r"Child (\d+)\.", said(sink))
     assert found
     assert is_gone(int(found[1]))
+    assert "Cancelled." in said(sink)  # it was told, and had the time to end the prompt itself
     assert sink.only(Final) == []
 
 
