@@ -49,7 +49,7 @@ export function notice({ place, before, loop, wasRunning, isLookedAt, level }: O
       case "struggle":
         return {
           severity: "warning",
-          message: `${place}: the loop was paused because it struggles (${loop.struggle.reasons.join("; ")}).`,
+          message: `${place}: the loop was paused because it struggles. ${loop.struggle.reasons.join(" ")}`,
           buttons: [button("Add Context", "addContext"), button("Resume", "resume"), output],
         };
       case "disk":

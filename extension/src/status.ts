@@ -108,7 +108,7 @@ export function loopSummary(loop: Snapshot, seen = true): Summary {
       };
     case "awaiting_approval": // always a need, see above
     case "cancelled":
-      return { text: "$(sync) Ralph", says: `idle, the last loop was cancelled${at}` };
+      return { text: "$(sync) Ralph", says: `cancelled${at}` };
   }
 }
 
@@ -179,7 +179,7 @@ function facts(known: Known, now: Date): string[] {
   if (loop.pendingContext > 0) rows.push(`${count(loop.pendingContext, "hint")} for the next iteration`);
   if (loop.tokens)
     rows.push(`Tokens **${(loop.tokens.input + loop.tokens.output).toLocaleString("en-US")}**${cost(loop)}`);
-  if (loop.struggle.detected) rows.push(`$(warning) Struggling: ${plain(loop.struggle.reasons.join("; "))}`);
+  if (loop.struggle.detected) rows.push(`$(warning) Struggling: ${plain(loop.struggle.reasons.join(" "))}`);
   if (loop.error && loop.status !== "error") rows.push(`$(warning) ${plain(firstLine(loop.error.message, 300))}`);
   if (loop.error?.hint) rows.push(`$(lightbulb) ${plain(firstLine(loop.error.hint, 300))}`);
   return [`$(comment-discussion) ${plain(firstLine(loop.prompt, 200))}`, rows.join("  \n")];

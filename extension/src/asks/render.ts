@@ -67,7 +67,8 @@ export function notification(place: string, ask: Ask): string {
     ask.kind === "permission"
       ? `${place}: the agent wants to use ${headline(ask)}`
       : `${place}: the agent asks: ${headline(ask)}`;
-  return `${inert(says)} — ${links.map(markdown).join(" · ")}`;
+  // "Cancel" is VS Code's word on a notification that can be taken away
+  return `${inert(says)} — ${links.map(markdown).join(" · ")}. Cancel only hides this.`;
 }
 
 /** Text that a notification does not take for a link: an agent must not put a button of its own there. */
@@ -82,27 +83,26 @@ function markdown({ title, command, argument }: Link): string {
   return `[${title}](command:ralphLoop.${command}?${query})`;
 }
 
-/** Everything about a request, to read before it is answered. */
+/** Everything about a request, to read before it is answered. What the agent wrote stands in blocks: no link there is its own. */
 export function details(ask: Ask): string {
   if (ask.kind === "question") {
     const { text, options, iteration } = ask.question;
+    const choices = options.map((option) => `- ${option}`);
     return [
       `# The agent asks (iteration ${iteration})`,
       "",
-      text,
-      "",
-      ...options.map((option) => `- ${option}`),
+      ...fenced([text, ...(choices.length > 0 ? ["", ...choices] : [])].join("\n"), "text"),
       "",
     ].join("\n");
   }
   const { tool, title, arguments: given, diff, iteration } = ask.permission;
-  const out = [`# The agent wants to use ${tool} (iteration ${iteration})`, ""];
-  if (title && title !== tool) out.push(title, "");
+  const out = [`# The agent wants to use ${inert(firstLine(tool, 100))} (iteration ${iteration})`, ""];
+  const says = title && title !== tool ? [title] : [];
   for (const [name, value] of Object.entries(given)) {
     const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
-    if (text.includes("\n")) out.push(`${name}:`, "", ...fenced(text, ""), "");
-    else out.push(`${name}: ${text}`, "");
+    says.push(text.includes("\n") ? `${name}:\n${text.trimEnd()}` : `${name}: ${text}`);
   }
+  if (says.length > 0) out.push(...fenced(says.join("\n"), "text"), "");
   if (diff) out.push(...fenced(diff, "diff"), "");
   return out.join("\n");
 }

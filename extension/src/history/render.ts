@@ -59,7 +59,7 @@ export function historyPage(loop: Snapshot, iterations: IterationRecord[], now: 
   );
   out.push(`- Files changed: ${loop.filesChanged}`);
   if (loop.tokens) out.push(`- Tokens: ${usage(loop)}`);
-  if (loop.struggle.detected) out.push(`- Struggle: ${loop.struggle.reasons.join("; ")}`);
+  if (loop.struggle.detected) out.push(`- Struggle: ${loop.struggle.reasons.join(" ")}`);
   if (loop.error) out.push(`- Error: ${oneLine([loop.error.message, loop.error.hint].filter(Boolean).join(" "))}`);
   out.push(`- Folder: ${loop.workspace}`, "");
   if (loop.prompt.trim() !== firstLine(loop.prompt, 100)) {

@@ -87,12 +87,12 @@ export function changeRow(change: Change, context: string): Row {
 }
 
 export function repoRow(repo: Repo, status: GitStatus | undefined, loop: Snapshot | undefined): Row {
-  const active = loop !== undefined && isActive(loop);
+  const icon = loop && isActive(loop) ? loopIcon(loop, loopSummary(loop).text)[0] : "repo";
   return {
     label: repo.name,
     description: repo.missing ? "the folder is gone" : repo.git ? gitWords(status, repo.branch) : "no git repository",
     tooltip: [repo.path, ...(repo.trusted ? [] : ["Not trusted: only loops that a person starts"])].join("\n"),
-    icon: repo.missing ? "warning" : active ? "sync~spin" : "repo",
+    icon: repo.missing ? "warning" : icon,
     context: ["repository", repo.missing ? "missing" : "here", ...(repo.git && !repo.missing ? ["git"] : [])].join(" "),
   };
 }

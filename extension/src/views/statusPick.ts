@@ -40,7 +40,7 @@ function facts(ctx: Ctx, loop: Snapshot): Item[] {
       description: `${count(loop.pendingContext, "hint")} for the next iteration`,
     });
   if (loop.struggle.detected)
-    items.push({ label: "$(warning) Struggling", description: loop.struggle.reasons.join("; ") });
+    items.push({ label: "$(warning) Struggling", description: loop.struggle.reasons.join(" ") });
   if (loop.error) {
     items.unshift({
       label: "$(error) Error",

@@ -92,8 +92,7 @@ test("the title is shown beside the tool, and nothing twice", () => {
 test("the details have every argument and the diff, which cannot end its block", () => {
   const text = details(permission({ arguments: { path: "a", text: "x\n````\ny" }, diff: "-a\n+b\n" }));
   assert.match(text, /^# The agent wants to use bash \(iteration 2\)$/m);
-  assert.match(text, /^path: a$/m);
-  assert.match(text, /^`````\nx\n````\ny\n`````$/m);
+  assert.match(text, /^`````text\npath: a\ntext:\nx\n````\ny\n`````$/m);
   assert.match(text, /^```diff\n-a\n\+b\n```$/m);
-  assert.match(details(question()), /Which colour\?\n\n- Red\n- Blue\n/);
+  assert.match(details(question()), /^```text\nWhich colour\?\n\n- Red\n- Blue\n```$/m);
 });

@@ -4,10 +4,11 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 /**
- * Prints numbered lines on both streams, repeats the hints it was given, changes work.txt, waits while there is a file
+ * Fails with what a file `fail` says, if there is one. Else it prints numbered lines on both streams, repeats the hints it was given, changes work.txt, waits while there is a file
  * `hold`, prints as many lines as a file `flood` says, and promises to be done in the iteration named in `finish` (default 3) or later.
  */
 const SCRIPT = `
+[ -e fail ] && { cat fail >&2; exit 1; }
 echo "begin $1"
 grep -o 'HINT-[a-z0-9]*' "$2" | sort -u | sed 's/^/saw /'
 echo "work $1" >> work.txt
@@ -36,6 +37,15 @@ export class Agent {
 
   release(): void {
     rmSync(join(this.folder, "hold"), { force: true });
+  }
+
+  /** From now on it fails, and says why. */
+  fail(why: string): void {
+    writeFileSync(join(this.folder, "fail"), `${why}\n`);
+  }
+
+  recover(): void {
+    rmSync(join(this.folder, "fail"));
   }
 
   get work(): string {

@@ -17,9 +17,8 @@ const ENTRY = join(CODE, "node_modules/code-server/out/node/entry.js");
 const CLIENT_LOG = "ralph-loop.ralph-loop/Ralph Loop Helper.log";
 /** The helper of the checkout. */
 export const HELPER = process.env.RALPH_LOOP_HELPER ?? join(ROOT, ".venv/bin/ralph-loop");
-const { version } = JSON.parse(readFileSync(join(ROOT, "extension/package.json"), "utf8")) as { version: string };
-/** The extension as it is given to people. */
-export const VSIX = join(ROOT, `dist/ralph-loop-${version}.vsix`);
+/** The extension as it is given to people, installed by `run.mjs`. */
+const EXTENSIONS = join(ROOT, "extension/out/extensions");
 
 export interface Options {
   settings?: Record<string, unknown>;
@@ -53,6 +52,8 @@ export class CodeServer {
       // pictures are taken in both themes
       "window.autoDetectColorScheme": true,
       "git.enabled": false,
+      // other servers of this machine are no business of ours
+      "remote.autoForwardPorts": false,
       "files.watcherExclude": { "**": true },
       "editor.minimap.enabled": false,
       ...options.settings,
@@ -70,7 +71,7 @@ export class CodeServer {
       "--extensions-dir",
       join(home, "ext"),
     ];
-    if (options.vsix ?? true) await installExtension(home, places, env);
+    if (options.vsix ?? true) cpSync(EXTENSIONS, join(home, "ext"), { recursive: true });
     const args = [
       ENTRY,
       ...places,
@@ -186,22 +187,6 @@ export async function repository(
   await git("add", "-A");
   await git("commit", "-q", "-m", "First commit");
   return folder;
-}
-
-let installed: string | undefined;
-
-/** Installing takes seconds: once in a run, then copied. */
-async function installExtension(home: string, places: string[], env: NodeJS.ProcessEnv): Promise<void> {
-  if (installed) cpSync(installed, join(home, "ext"), { recursive: true });
-  else {
-    await run(process.execPath, [ENTRY, ...places, "--install-extension", VSIX], { env, cwd: home });
-    installed = mkdtempSync(join(tmpdir(), "rl-ext-"));
-    cpSync(join(home, "ext"), installed, { recursive: true });
-    const folder = installed;
-    process.on("exit", () => {
-      rmSync(folder, { recursive: true, force: true });
-    });
-  }
 }
 
 /** Our environment without what is of this machine's user. */

@@ -9,6 +9,7 @@ import { type CodeServer, ROOT } from "./server";
 const STATUS = '.statusbar-item[id="ralph-loop.ralph-loop.ralphLoop.status"]';
 const PALETTE_ROW = ".quick-input-widget .monaco-list-row";
 const LIMIT_MS = 60_000;
+const VIEWPORT = { width: 1280, height: 800 };
 const SCREENSHOTS = join(ROOT, "screenshots");
 
 /** One profile for all windows of a test file: what the first one loads, the others have at once. */
@@ -26,7 +27,7 @@ export async function launchBrowser(): Promise<BrowserContext> {
       "--disable-sync",
     ],
   });
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "dark" });
+  const context = await browser.newContext({ viewport: VIEWPORT, colorScheme: "dark" });
   // generous: these end a test that hangs; on a quiet machine nothing takes a tenth of it
   context.setDefaultTimeout(LIMIT_MS);
   await context.addInitScript(watchClipboard);
@@ -88,7 +89,9 @@ export class Window {
       const text = await this.status();
       if (pattern.test(text)) return text;
       if (seen.at(-1) !== text) seen.push(text);
-      if (Date.now() > end) throw new Error(`The status bar never said ${pattern}; it said: ${seen.join(" | ")}`);
+      if (Date.now() > end) {
+        throw new Error(`The status bar never said ${pattern}; it said: ${seen.join(" | ")}\n${await this.#told()}`);
+      }
       await this.page.waitForTimeout(30);
     }
   }
@@ -96,16 +99,30 @@ export class Window {
   /** Runs a command from the palette, as a person: only what is offered can be run. */
   async command(title: string): Promise<void> {
     await this.openPalette(title);
-    const row = this.page.locator(PALETTE_ROW, { hasText: title }).first();
-    await row.click();
+    // the whole title: what was used last comes first, and may only begin so
+    const whole = new RegExp(`^${title.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}…?$`);
+    const label = this.page.locator(".label-name", { hasText: whole });
+    await this.page.locator(PALETTE_ROW, { has: label }).first().click();
   }
 
-  /** Titles that the palette offers for a text. */
-  async offered(text: string): Promise<string[]> {
-    await this.openPalette(text);
-    await this.page.locator(PALETTE_ROW).first().waitFor();
-    const titles = await this.page.locator(`${PALETTE_ROW} .label-name`).allTextContents();
+  /** Titles of our commands that the palette offers. */
+  async offered(): Promise<string[]> {
+    // a list draws what fits: the window is made so tall that all of it does
+    await this.page.setViewportSize({ ...VIEWPORT, height: 2_400 });
+    await this.openPalette("Ralph Loop: ");
+    const list = this.page.locator(".quick-input-list .monaco-list");
+    const look = () =>
+      list.evaluate((element) => ({
+        isWhole: (element.querySelector<HTMLElement>(".monaco-list-rows")?.offsetHeight ?? 0) <= element.clientHeight,
+        titles: [...element.querySelectorAll(".label-name")].map((label) => label.textContent ?? ""),
+      }));
+    const { titles } = await this.until(
+      "the whole list of our commands",
+      look,
+      (seen) => seen.isWhole && seen.titles.some((title) => title.startsWith("Ralph Loop: ")),
+    );
     await this.page.keyboard.press("Escape");
+    await this.page.setViewportSize(VIEWPORT);
     return titles;
   }
 
@@ -118,10 +135,14 @@ export class Window {
 
   /** Answers the input box or quick pick that is open. */
   async answer(text: string): Promise<void> {
+    await this.type(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  async type(text: string): Promise<void> {
     const input = this.page.locator(".quick-input-widget:visible .quick-input-box input");
     await input.waitFor();
     await input.fill(text);
-    await this.page.keyboard.press("Enter");
   }
 
   /** Chooses a row of the quick pick that is open. */
@@ -136,6 +157,12 @@ export class Window {
   /** Visible lines of the output panel. */
   async output(): Promise<string[]> {
     return readable(await this.page.locator(".part.panel .view-lines .view-line").allTextContents());
+  }
+
+  /** What the output channel has of its last loop, also what is not on the screen. */
+  async outputOfLastLoop(): Promise<string> {
+    const text = await this.outputText();
+    return text.slice(Math.max(0, text.lastIndexOf("▶ ")));
   }
 
   /** All of the output channel, also what is not on the screen. */
@@ -159,6 +186,34 @@ export class Window {
     await input.fill(name);
     await this.choose(name);
     await this.page.locator(".tab.active", { hasText: name }).waitFor();
+  }
+
+  async closeEditors(): Promise<void> {
+    await this.command("View: Close All Editors");
+    await this.page.locator(".part.editor .tab").first().waitFor({ state: "detached" });
+  }
+
+  /** Opens our views in the side bar. */
+  async openViews(): Promise<void> {
+    await this.page.locator(".part.activitybar .action-item", { has: this.page.getByLabel(/^Ralph Loop/) }).click();
+    await this.page.locator(".part.sidebar .title", { hasText: "Ralph Loop" }).waitFor();
+  }
+
+  /** A row of the views in the side bar. */
+  row(text: string | RegExp): Locator {
+    return this.page.locator(".part.sidebar .pane-body .monaco-list-row", { hasText: text });
+  }
+
+  async expand(text: string): Promise<void> {
+    const row = this.row(text);
+    if ((await row.getAttribute("aria-expanded")) === "false") await row.locator(".monaco-tl-twistie").click();
+  }
+
+  /** Clicks an action of a row: they are there while the mouse is over it, or in its menu. */
+  async act(row: string | Locator, title: string): Promise<void> {
+    const place = typeof row === "string" ? this.row(row) : row;
+    await place.click({ button: "right" });
+    await this.page.locator(".context-view .action-label").getByText(title, { exact: true }).click();
   }
 
   /** What the status bar item tells when the mouse rests on it. */
@@ -191,6 +246,13 @@ export class Window {
     return readable(await this.page.locator(".part.editor .editor-instance .view-lines .view-line").allTextContents());
   }
 
+  /** What is on the screen, for a test that fails. */
+  async #told(): Promise<string> {
+    await this.page.screenshot({ path: join(SCREENSHOTS, "when-a-test-failed.png") });
+    const told = await this.page.locator(".notifications-toasts .notification-list-item").allTextContents();
+    return `Notifications: ${told.join(" | ") || "none"}. See screenshots/when-a-test-failed.png.`;
+  }
+
   notification(text: string | RegExp): Locator {
     return this.page.locator(".notifications-toasts .notification-list-item", {
       hasText: text,
@@ -205,7 +267,8 @@ export class Window {
     ] as const) {
       await this.page.emulateMedia({ colorScheme });
       await this.page.locator(`.monaco-workbench${theme}`).waitFor();
-      await this.page.screenshot({ path: join(SCREENSHOTS, `${name}-${colorScheme}.png`) });
+      // colours change over time: the picture shows what they change to
+      await this.page.screenshot({ path: join(SCREENSHOTS, `${name}-${colorScheme}.png`), animations: "disabled" });
     }
   }
 
@@ -215,7 +278,8 @@ export class Window {
     for (;;) {
       const seen = await look();
       if (fits(seen)) return seen;
-      if (Date.now() > end) throw new Error(`${what} did not come; last seen: ${JSON.stringify(seen)}`);
+      if (Date.now() > end)
+        throw new Error(`${what} did not come; last seen: ${JSON.stringify(seen)}\n${await this.#told()}`);
       await this.page.waitForTimeout(50);
     }
   }

@@ -1,0 +1,125 @@
+/** The views: changes that wait for approval, loops with what they changed, repositories with their git. */
+
+import assert from "node:assert/strict";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { BrowserContext } from "playwright-core";
+
+import { Agent, agentCommand } from "../lib/agent";
+import { CodeServer, HELPER, repository } from "../lib/server";
+import { closeBrowser, launchBrowser, Window } from "../lib/window";
+
+let server: CodeServer;
+let browser: BrowserContext;
+let window: Window;
+let agent: Agent;
+
+before(async () => {
+  server = await CodeServer.start({
+    settings: { "ralphLoop.agent": "custom", "ralphLoop.planMode": true },
+    machine: (home) => ({ "ralphLoop.helper.path": HELPER, "ralphLoop.command": agentCommand(home) }),
+  });
+  browser = await launchBrowser();
+  agent = new Agent(await repository(server, "shop", { finish: "2" }));
+  window = await Window.open(browser, server, agent.folder);
+});
+
+after(async () => {
+  await closeBrowser(browser);
+  await server.stop();
+});
+
+const read = (name: string) => readFileSync(join(agent.folder, name), "utf8");
+
+describe("the views", () => {
+  test("say what they are for while they are empty", async () => {
+    await window.waitForStatus(/^\$\(sync\) Ralph$/);
+    await window.openViews();
+    const welcome = (text: string) => window.page.locator(".part.sidebar .welcome-view", { hasText: text }).waitFor();
+    await welcome("No change waits for your approval");
+    await welcome("No loop has run yet");
+    await window.row("shop").waitFor(); // the folder that is open is a repository already
+    await window.shot("views-empty");
+  });
+
+  test("show staged changes: each with its diff; approved ones reach the files, rejected ones with words do not", async () => {
+    await window.command("Ralph Loop: Start Loop");
+    await window.answer("Plan it first");
+    assert.equal(await window.waitForStatus(/review/), "$(bell-dot) Ralph 1/50 · review");
+    assert.ok(!existsSync(join(agent.folder, "work.txt")), "nothing is in the user's files before it is approved");
+    await window.notification("1 staged change for you to approve").waitFor();
+    await window.row("work.txt").click();
+    await window.until(
+      "the diff",
+      () => window.editor(),
+      (lines) => lines.includes("work 1"),
+    );
+    await window.shot("staged");
+    await window.act("work.txt", "Reject…");
+    await window.page.locator(".quick-input-widget:visible", { hasText: "What is wrong with it?" }).waitFor();
+    await window.answer("HINT-other1: not like this");
+    await window.waitForStatus(/2\/50 · review/);
+    assert.ok(!existsSync(join(agent.folder, "work.txt")));
+    await window.act("work.txt", "Approve");
+    await window.waitForStatus(/2\/50 · done/);
+    assert.equal(read("work.txt"), "work 2\n");
+    await window.command("Ralph Loop: Show Output");
+    assert.match(await window.outputOfLastLoop(), /^begin 2\nsaw HINT-other1$/m);
+  });
+
+  test("refuse to approve over what the user changed meanwhile, by its name; nothing of it is lost", async () => {
+    await window.command("Ralph Loop: Start Loop");
+    await window.answer("Plan it again");
+    await window.waitForStatus(/1\/50 · review/);
+    writeFileSync(join(agent.folder, "work.txt"), "mine\n");
+    await window.command("Ralph Loop: Approve All");
+    await window.notification(/Nothing was applied, because work\.txt was changed/).waitFor();
+    assert.equal(read("work.txt"), "mine\n");
+    await window.waitForStatus(/1\/50 · review/);
+    await window.shot("staged-refused");
+    await window.command("Ralph Loop: Cancel");
+    await window.waitForStatus(/Ralph$/);
+    assert.equal(read("work.txt"), "mine\n");
+  });
+
+  test("show past loops with iterations and changed files, whose diff opens", async () => {
+    await window.row("Plan it first").waitFor();
+    await window.expand("Plan it first");
+    await window.expand("Iteration 2");
+    await window.shot("views");
+    await window.row("work.txt").click();
+    await window.page.locator(".tab.active", { hasText: "work.txt (iteration 2)" }).waitFor();
+    await window.row("Iteration 2").click({ button: "right" });
+    await window.page.locator(".context-view .action-label", { hasText: "Open Prompt" }).click();
+    await window.until(
+      "the prompt",
+      () => window.editor(),
+      (lines) => lines.some((line) => line.includes("Plan it first")),
+    );
+    await window.command("Ralph Loop: Search History");
+    await window.type("again");
+    await window.rows().filter({ hasText: "Plan it again" }).first().waitFor();
+    await window.shot("search");
+    await window.page.keyboard.press("Escape");
+  });
+
+  test("show a repository's branch and changes, commit them, and reset only after a warning", async () => {
+    const row = window.row(/^shop/).last();
+    await row.filter({ hasText: /main.*changed/ }).waitFor();
+    await window.act(row, "Commit…");
+    await window.page.locator(".quick-input-widget:visible", { hasText: "will be committed" }).waitFor();
+    await window.answer("What the agent did");
+    await row.filter({ hasNotText: "changed" }).waitFor();
+    writeFileSync(join(agent.folder, "README.md"), "spoilt\n");
+    await row.click({ button: "right" });
+    await window.shot("repository-menu");
+    await window.page.locator(".context-view .action-label", { hasText: "Reset…" }).click();
+    const warning = window.page.locator(".monaco-dialog-box", { hasText: "1 file" });
+    await warning.waitFor();
+    await window.shot("reset");
+    await warning.getByRole("button", { name: "Reset" }).click();
+    await window.notification(/shop: /).waitFor();
+    assert.equal(read("README.md"), "# shop\n");
+  });
+});
