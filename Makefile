@@ -54,27 +54,34 @@ check: setup extension/node_modules/ready ## ruff, pyright, tsc, eslint
 	$(BIN)/pyright
 	npm --prefix extension run --silent check
 
+# what passed as a whole leaves a mark, so that a second try runs what failed, and nothing else
+PASSED := $(CACHE)/passed
+PYTEST := $(BIN)/python -m pytest
+PYTHON_TESTS := -n 4 tests/unit tests/server
+
 test-python: setup ## the helper and the terminal
-	$(BIN)/python -m pytest -n 4 tests/unit tests/server
+	@mkdir -p $(PASSED) && rm -f $(PASSED)/python
+	$(PYTEST) $(PYTHON_TESTS)
+	@touch $(PASSED)/python
 
 test-editors: packages setup $(VSIX) ## VS Code in a browser, Neovim
-	@rm -f $(EDITORS_PASSED)
+	@mkdir -p $(PASSED) && rm -f $(PASSED)/editors
 	npm --prefix tests/editors run --silent test
-	@touch $(EDITORS_PASSED)
+	@touch $(PASSED)/editors
 
 test-agents: packages setup ## loops with the real agent CLIs against a model on loopback (2 GB in .cache)
+	@mkdir -p $(PASSED) && rm -f $(PASSED)/agents
 	$(BIN)/python tests/agents/install.py
-	RALPH_TEST_AGENTS=1 $(BIN)/python -m pytest -n 2 tests/agents
+	RALPH_TEST_AGENTS=1 $(PYTEST) -n 2 tests/agents
+	@touch $(PASSED)/agents
 
-# what failed the last time (none: nothing to do)
-LAST_FAILED := --last-failed --last-failed-no-failures none
-EDITORS_PASSED := $(CACHE)/editors-passed
 retest: check
-	$(BIN)/python -m pytest $(LAST_FAILED) tests/unit tests/server || [ $$? -eq 5 ]
-	@[ -e $(EDITORS_PASSED) ] || $(MAKE) test-editors
+	@[ -e $(PASSED)/python ] || $(PYTEST) --last-failed $(PYTHON_TESTS)
+	@[ -e $(PASSED)/editors ] || $(MAKE) test-editors
 
 retest-agents: setup
-	RALPH_TEST_AGENTS=1 $(BIN)/python -m pytest $(LAST_FAILED) tests/agents || [ $$? -eq 5 ]
+	@[ -e $(PASSED)/agents ] || $(BIN)/python tests/agents/install.py
+	@[ -e $(PASSED)/agents ] || RALPH_TEST_AGENTS=1 $(PYTEST) --last-failed tests/agents
 
 bench: setup ## benchmarks, told as ratios
 	$(BIN)/python tests/bench/flood.py
