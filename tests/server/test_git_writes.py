@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from box import Box, shell
+from box import Box, shell, until
 from client import Client
 
 
@@ -139,6 +139,37 @@ def test_a_failing_hook_is_an_error_of_the_iteration(client: Client, box: Box, c
     records = client("history", runId=run)["iterations"]
     assert [record["status"] for record in records] == ["completed", "completed"]
     assert "tests fail" in "".join(records[0]["errors"])
+
+
+def test_what_could_not_be_committed_goes_into_the_next_commit(client: Client, box: Box, cloned: Path) -> None:
+    """A hook that failed, an iteration that was interrupted; not what the user changed since."""
+    hook = cloned / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\ntest -e ok.txt\n")
+    hook.chmod(0o755)
+    script = "echo $1 >> a.txt; echo $1 > $1.txt; [ $1 = 2 ] && { echo at; exec sleep 60; }; [ $1 = 3 ] && touch ok.txt"
+    config = auto(f"{script}; true", maxIterations=2)
+    run = client("start", workspace=str(cloned), prompt="x", config=config)["runId"]
+    client("subscribe", runId=run)
+    client.wait_printed(run, "at")
+    client("pause", runId=run, when="now")
+    (cloned / "1.txt").write_text("the user's\n")
+    client("resume", runId=run)
+    assert client.settled(run)["stopReason"] == "maxIterations"
+    assert sorted(box.git(cloned, "show", "--name-only", "--format=").split()) == ["2.txt", "3.txt", "a.txt", "ok.txt"]
+    assert box.git(cloned, "status", "--short", "1.txt", "a.txt") == "?? 1.txt\n"
+
+
+def test_a_hook_that_never_ends_does_not_hold_up_a_cancel(client: Client, box: Box, cloned: Path) -> None:
+    hook = cloned / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\ntrap '' TERM\ntouch .git/at\nsleep 1000\n")
+    hook.chmod(0o755)
+    script = "echo x > x.txt; echo '<promise>COMPLETE</promise>'"
+    run = client("start", workspace=str(cloned), prompt="x", config=auto(script))["runId"]
+    until((cloned / ".git/at").exists, "the hook runs")
+    assert client("cancel", runId=run)["status"] == "cancelled"
+    (record,) = client("history", runId=run)["iterations"]
+    assert "stopped, as the loop was ended" in record["errors"][0] and record["promise"] == "completion"
+    assert box.git(cloned, "status", "--short", "x.txt") == "?? x.txt\n"
 
 
 def test_auto_commit_after_an_approval(client: Client, box: Box, cloned: Path) -> None:

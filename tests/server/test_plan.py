@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from box import Box, shell
+from box import Box, shell, until
 from client import Client
 
 DONE = "; echo '<promise>COMPLETE</promise>'"
@@ -35,6 +38,21 @@ def tree(repo: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Box]:
+    """One transport is enough for these rules."""
+    box = Box("embedded")
+    try:
+        yield box
+    finally:
+        box.close()
+
+
+@pytest.fixture
+def box(common: Box) -> Box:
+    return common
+
+
 @pytest.fixture
 def dirty(box: Box) -> Path:
     """A repository with a commit, a dirty file, a staged one and an untracked one."""
@@ -52,14 +70,16 @@ def dirty(box: Box) -> Path:
 
 CHANGE = (
     "cat kept.txt untracked.txt staged.txt; echo more >> kept.txt; echo new > new.txt; rm gone.txt; "
-    "git stash; git stash pop; git tag mine; git config user.name agent; git add -A; git commit -qm agent" + DONE
+    "git stash; git stash pop; git tag mine; git config user.name agent; git add -A; git commit -qm agent; "
+    "git worktree add -q ../beside; echo x > ../more" + DONE
 )
 
 
-def test_nothing_changes_before_approval_then_everything(client: Client, dirty: Path) -> None:
+def test_nothing_changes_before_approval_then_everything(client: Client, box: Box, dirty: Path) -> None:
     before = tree(dirty)
     run, operations = staged(client, dirty, CHANGE)
     assert tree(dirty) == before
+    assert list((box.data / "copies").iterdir()) == []  # nor anything that was put beside the copy
     kinds = {operation["path"]: operation["kind"] for operation in operations}
     assert kinds == {"kept.txt": "modify", "new.txt": "create", "gone.txt": "delete"}
     lines = {operation["path"]: (operation["added"], operation["removed"]) for operation in operations}
@@ -142,6 +162,41 @@ def test_states_in_which_nothing_may_happen(client: Client, dirty: Path) -> None
     }
 
 
+def test_a_cancel_while_changes_are_applied_waits_for_them(client: Client, dirty: Path) -> None:
+    run, operations = staged(client, dirty, "for i in 1 2 3 4 5 6 7 8 9; do echo x > n$i; done" + DONE)
+    approving = client.send("ralph/plan/approve", {"runId": run})
+    assert client("cancel", runId=run)["status"] == "cancelled"
+    assert len(list(dirty.glob("n?"))) == len(operations) == 9
+    assert client.answer(approving) == {"operations": []}
+
+
+def test_the_summary_tells_what_is_not_in_the_folder(client: Client, dirty: Path) -> None:
+    run, operations = staged(client, dirty, "echo a > a; echo b > b; echo c > c; echo d > 'git~1'" + DONE)
+    ids = {operation["path"]: operation["operationId"] for operation in operations}
+    assert sorted(ids) == ["a", "b", "c"]  # the fourth has a name that git does not take, which is said
+    assert "git~1" in client("history", runId=run)["iterations"][0]["errors"][0]
+    client("plan/approve", runId=run, operationIds=[ids["a"]])
+    client("plan/reject", runId=run, operationIds=[ids["b"]])
+    summary = (dirty / ".ralph/summary.md").read_text()
+    changed, missing = summary.partition("## What changed")[2].split("## What is not in your folder")
+    assert "`a`" in changed and "`b`" not in changed + missing.split("\n")[3]
+    assert "- `b` +1 -0, new: you rejected it (iteration 1)\n" in missing
+    assert "- `c` +1 -0, new: waits for your approval (iteration 1)\n" in missing
+    client("cancel", runId=run)
+    assert "dropped, as the loop ended without your approval" in (dirty / ".ralph/summary.md").read_text()
+
+
+def test_a_lost_lock_lets_nothing_run_over_what_is_staged(client: Client, box: Box, dirty: Path) -> None:
+    guards = set(box.guards())
+    run, _ = staged(client, dirty, CHANGE)
+    (guard,) = set(box.guards()) - guards
+    os.kill(guard, signal.SIGKILL)
+    until(lambda: not box.alive(guard), "the guard is gone")
+    error = client.refused("start", workspace=str(dirty), prompt="x", config=shell("true"))
+    assert (error.data["kind"], error.data["runId"]) == ("repoBusy", run)
+    assert client("cancel", runId=run)["status"] == "cancelled"
+
+
 def test_the_limit_is_judged_after_approval(client: Client, dirty: Path) -> None:
     run, _ = staged(client, dirty, "echo $1 > n.txt", maxIterations=1)
     client("plan/approve", runId=run)
@@ -186,12 +241,14 @@ def test_a_subfolder_and_the_task_list(client: Client, dirty: Path) -> None:
 
 
 def test_staged_operations_survive_the_helper(shared: Box) -> None:
-    repo = shared.repo()
-    client = shared.client(repo)
+    repo, elsewhere = shared.repo(), shared.repo("elsewhere")
+    client = shared.client(shared.folder)
     run, operations = staged(client, repo, "echo new > new.txt" + DONE)
+    other, _ = staged(client, elsewhere, "echo new > new.txt" + DONE)
+    away = elsewhere.rename(elsewhere.with_name("away"))
     shared.kill_helper()
     client.close()
-    client = shared.client(repo)
+    client = shared.client(shared.folder)
     snapshot = client("status", runId=run)
     assert (snapshot["status"], snapshot["stagedOperations"]) == ("awaiting_approval", 1)
     assert client("plan/staged", runId=run)["operations"] == operations
@@ -200,6 +257,13 @@ def test_staged_operations_survive_the_helper(shared: Box) -> None:
     assert client.settled(run)["stopReason"] == "completed"
     assert (repo / "new.txt").read_text() == "new\n"
     assert list((shared.data / "copies").iterdir()) == []
+
+    # nor does a loop block its repository for ever whose folder was away at that start
+    assert client("status", runId=other)["status"] == "interrupted"
+    away.rename(elsewhere)
+    client("cancel", runId=other)
+    again = client("start", workspace=str(elsewhere), prompt="x", config=shell(DONE[2:]))
+    client.settled(again["runId"])
 
 
 def test_the_copy_is_gone_after_kill_in_the_middle(shared: Box) -> None:

@@ -227,7 +227,8 @@ def test_a_loop_file_gives_prompt_title_and_limits(client: Client, repo: Path) -
         ("planMode: yes", 2, 11), ("rotation: [claude]", 2, 12), ("rotation:\n  - claude:x\n  - 5", 4, 5),
         ("title: [", 3, 1), ("title:", 2, 7), ("agent: &a x", 2, 8), ("agent: !!str x", 2, 8),
         ("agent: a\nagent: b", 3, 1), ("- a", 2, 1), ("minIterations: 5\nmaxIterations: 2", 2, 16),
-        ("agentArgs: [a, 1]", 2, 16), ("command: echo", 2, 10),
+        ("minIterations: 60", 2, 16), ("agentArgs: [a, 1]", 2, 16), ("command: echo", 2, 10),
+        ("abortPromise: x\ncompletionPromise: X", 3, 20),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_line_and_column(

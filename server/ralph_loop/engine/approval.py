@@ -13,6 +13,7 @@ from ralph_loop.engine.client import Client
 from ralph_loop.engine.committing import Committer
 from ralph_loop.engine.plan import Approver
 from ralph_loop.engine.record import Also, LoopRecord
+from ralph_loop.engine.wishes import Wishes
 from ralph_loop.errors import invalid_state, not_found
 from ralph_loop.git.locate import Place
 from ralph_loop.protocol import Operation
@@ -23,11 +24,12 @@ from ralph_loop.store.database import Writer
 class Approval:
     """The staged operations of one loop. One approval at a time."""
 
-    def __init__(self, loop: LoopRecord, place: Place) -> None:
+    def __init__(self, loop: LoopRecord, wishes: Wishes, place: Place) -> None:
         self._loop = loop
+        self._wishes = wishes
         self._database = loop.around.database
         self._place = place
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()  # held while something is decided: what is being applied is carried through
 
     async def staged(self) -> list[Operation]:
         return await operations.staged(self._database, self._loop.state.run_id)
@@ -35,7 +37,7 @@ class Approval:
     async def approve(self, ids: Sequence[str] | None, client: Client) -> list[Operation]:
         """Applies the chosen operations (None: all) to the user's tree, all or none, and commits them if auto-commit is
         on; those that are left."""
-        async with self._lock:
+        async with self.lock:
             staged, chosen = await self._chosen(ids)
             before, after = await self._trees(chosen)
             committer = await self._committer(client) if chosen else None
@@ -45,14 +47,16 @@ class Approval:
             except BaseException:
                 await self._database.write(lambda writer: operations.mark(writer, chosen, "staged"))
                 raise
+            changes: dict[str, Any] = {}
             if committer is not None:
-                await self._commit(committer, chosen)
-            await self._settle(lambda writer: operations.mark(writer, chosen, "approved"), len(staged) - len(chosen))
+                changes["leftovers"] = await self._commit(committer, chosen)
+            left = len(staged) - len(chosen)
+            await self._settle(lambda writer: operations.mark(writer, chosen, "approved"), left, **changes)
         return await self.staged()
 
     async def reject(self, ids: Sequence[str] | None, feedback: str | None) -> list[Operation]:
         """Drops the chosen operations (None: all); the feedback goes into the next prompt. Those that are left."""
-        async with self._lock:
+        async with self.lock:
             staged, chosen = await self._chosen(ids)
             state = self._loop.state
             said = feedback.strip() if feedback else ""
@@ -84,11 +88,12 @@ class Approval:
     async def _committer(self, client: Client) -> Committer | None:
         if not self._loop.state.config.auto_commit:
             return None
-        committer = Committer(self._place, client.env, self._loop.state)
+        committer = Committer(self._place, client.env, self._loop.state, self._wishes)
         await committer.note_dirty()
         return committer
 
-    async def _commit(self, committer: Committer, chosen: Sequence[Operation]) -> None:
+    async def _commit(self, committer: Committer, chosen: Sequence[Operation]) -> dict[str, str]:
+        """What could not be committed."""
         number = chosen[0].iteration
         done = await committer.commit(number, chosen)
         if line := committing.told(done):
@@ -99,6 +104,7 @@ class Approval:
         if problem is not None and record is not None:
             failed = attrs.evolve(record, errors=[*record.errors, problem])
             await self._loop.set(lambda writer: iterations.update(writer, failed), failed)
+        return await committer.leftovers(chosen, done)
 
     async def _chosen(self, ids: Sequence[str] | None) -> tuple[list[Operation], list[Operation]]:
         state = self._loop.state
@@ -127,6 +133,7 @@ class Approval:
         if left == 0 and deferred is not None:
             changes |= {"status": "running", "phase": "ending"}
         await self._loop.set(store, **changes)
+        await self._loop.mirror()
 
 
 async def verdict(loop: LoopRecord) -> dict[str, Any]:

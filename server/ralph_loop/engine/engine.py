@@ -193,10 +193,11 @@ class Engine:
                 raise _busy(loop.state.run_id, loop.guard.pid, loop.state.started_at)
 
     def _check_free(self, place: Place) -> None:
-        """Two loops never share files, also when their repository came or went since the first began."""
+        """Two loops never share files, also when their repository came or went since the first began, or its lock was
+        lost (somebody killed the guard that held it)."""
         for loop in self._loops.values():
             state = loop.state
-            if state.root == str(place.root) and state.key != str(place.key):
+            if state.status not in ENDED and (state.root == str(place.root) or state.key == str(place.key)):
                 raise _busy(state.run_id, loop.guard.pid, state.started_at)
 
     async def _lock(self, key: Path, run_id: str, wait_ms: int) -> Guard:
@@ -321,9 +322,10 @@ class Engine:
                 ["running", "paused", "waiting", "awaiting_approval", "interrupted"],
             )
         state.status, state.stop_reason, state.phase = "cancelled", "cancelled", None
-        state.ended_at, state.revision = now(), state.revision + 1
+        state.ended_at, state.revision, state.deferred = now(), state.revision + 1, None
 
         async def store(writer: Writer) -> None:
+            await operations.drop(writer, state.run_id)
             await loops.update(writer, state)
             await sessions.add_message(
                 writer, state.session_id, "system", "end", "Cancelled after an interruption.", run_id=state.run_id

@@ -43,6 +43,12 @@ _HARMLESS = frozenset({ErrorKind.TOOL, ErrorKind.PERMISSION})
 End = Literal["finished", "failed", "timedOut", "inactive", "stopped", "maxDuration"]
 
 
+TOO_LONG: Mapping[str, str] = {
+    "timedOut": "The iteration took longer than iterationTimeoutMs allows.",
+    "inactive": "The agent printed nothing for longer than inactivityTimeoutMs allows.",
+}
+
+
 class Asking(Protocol):
     """Who puts permissions and questions to a person (engine/asking.py)."""
 
@@ -228,6 +234,8 @@ class Iteration:
                 raise error
         result.end = end or "failed"
         result.duration_ms = int((time.monotonic() - self._began) * 1000)
+        if result.end in TOO_LONG:  # also for the next prompt: the agent cannot know why it was ended
+            self._add_error(TOO_LONG[result.end])
         if result.end == "failed" and result.failure is None and result.rate_limit is None:
             self._fail(AgentError(ErrorKind.OTHER, "The agent ended without finishing its work."))
         for message in self._errors.errors():

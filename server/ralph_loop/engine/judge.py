@@ -8,7 +8,7 @@ from typing import Any
 
 from ralph_loop.agents.base import RateLimit
 from ralph_loop.engine import struggle
-from ralph_loop.engine.iteration import Result
+from ralph_loop.engine.iteration import TOO_LONG, Result
 from ralph_loop.engine.state import LoopState
 from ralph_loop.protocol import IterationRecord, IterationStatus, LoopError, StopReason, Struggle, Tokens
 from ralph_loop.store.database import timestamp
@@ -135,11 +135,7 @@ def _wait(state: LoopState, limit: RateLimit, unit_ms: int) -> dict[str, Any]:
 def _agent_error(result: Result) -> LoopError:
     failure = result.failure
     if failure is None:
-        message = {
-            "timedOut": "The iteration took longer than iterationTimeoutMs allows.",
-            "inactive": "The agent printed nothing for longer than inactivityTimeoutMs allows.",
-        }.get(result.end, "The agent failed.")
-        return LoopError(kind="timeout", message=message)
+        return LoopError(kind="timeout", message=TOO_LONG.get(result.end, "The agent failed."))
     return LoopError(kind=failure.kind.value, message=failure.message, hint=failure.hint)
 
 

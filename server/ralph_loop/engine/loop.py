@@ -45,7 +45,7 @@ class Loop:
         self._wishes = Wishes()
         self._record = LoopRecord(around, state, self._wishes)
         self._turns = Turns(self._record, self._wishes, guard, place)
-        self.approval = Approval(self._record, place)
+        self.approval = Approval(self._record, self._wishes, place)
         self._client = client  # None after a restart, until one comes
         self.guard = guard
         self.ended = asyncio.Event()
@@ -167,15 +167,9 @@ class Loop:
         await self._record.set()
         while self.state.status not in ENDED:
             state = self.state
-            if self._wishes.cancelled:
-                await self._end("cancelled", "cancelled")
-            elif self._wishes.closing:
-                if state.status == "running":
-                    await self._record.set(status="paused", phase=None, pause_requested=False)
-                return
-            elif state.status in ("running", "waiting") and (
-                reached := judge.limit_reached(state, self._record.time.ms)
-            ):
+            if self._wishes.ending:
+                return await self._leave()
+            if state.status in ("running", "waiting") and (reached := judge.limit_reached(state, self._record.time.ms)):
                 await self._end("completed", reached)
             elif state.status != "running":
                 await self._rest()
@@ -184,6 +178,14 @@ class Loop:
                 self._wishes.paused()
             else:
                 await self._iterate()
+
+    async def _leave(self) -> None:
+        """Cancelled, or the helper ends; not while changes are being applied."""
+        async with self.approval.lock:
+            if self._wishes.cancelled:
+                await self._end("cancelled", "cancelled")
+            elif self.state.status == "running":
+                await self._record.set(status="paused", phase=None, pause_requested=False)
 
     async def _iterate(self) -> None:
         await self._record.set(phase="starting")
@@ -207,6 +209,9 @@ class Loop:
         if status in ENDED:
             reason: Any = changes.pop("stop_reason")
             del changes["status"]
+            if self._wishes.cancelled:  # who cancels is told "cancelled"; the record keeps what the agent promised
+                status = reason = "cancelled"
+                changes.pop("error", None)
             await self._end(status, reason, also=judgement.store, record=judgement.record, **changes)
             return
         await self._record.set(judgement.store, judgement.record, **changes)

@@ -10,7 +10,7 @@ from pathlib import Path
 from ralph_loop.engine.state import LoopState
 from ralph_loop.engine.summary import summarize
 from ralph_loop.protocol import IterationRecord, Snapshot
-from ralph_loop.store import iterations, workspace
+from ralph_loop.store import iterations, operations, workspace
 from ralph_loop.store.database import Database
 from ralph_loop.wire import unstructure
 
@@ -29,8 +29,10 @@ class Mirror:
         records = (await iterations.page(self._database, state.run_id, limit=workspace.HISTORY_LENGTH))[
             -workspace.HISTORY_LENGTH :
         ]
+        planned = await operations.not_applied(self._database, state.run_id) if state.config.plan_mode else {}
+        page = summarize(state, snapshot, records, planned)
         try:
-            await asyncio.to_thread(_write, self._root, state, snapshot, records)
+            await asyncio.to_thread(_write, self._root, snapshot, records, page)
             self._failed = False
         except workspace.WorkspaceError as error:
             if not self._failed:
@@ -38,12 +40,12 @@ class Mirror:
             self._failed = True
 
 
-def _write(root: Path, state: LoopState, snapshot: Snapshot, records: list[IterationRecord]) -> None:
+def _write(root: Path, snapshot: Snapshot, records: list[IterationRecord], summary: str) -> None:
     workspace.prepare(root)
     files = {
         "state.json": _json(unstructure(snapshot)),
         "history.json": _json(unstructure(records)),
-        "summary.md": summarize(state, snapshot, records),
+        "summary.md": summary,
     }
     workspace.write(root, files)
 

@@ -19,6 +19,7 @@ from ralph_loop.engine.tracking import Tracked, store_directory
 from ralph_loop.errors import InvalidParamsError, RalphError
 from ralph_loop.git import apply as applying
 from ralph_loop.git import confine, workcopy
+from ralph_loop.git.changes import path_fields
 from ralph_loop.git.folder import Folder
 from ralph_loop.git.journal import ApplyError, TreeChangedError, is_side
 from ralph_loop.git.locate import Place
@@ -39,13 +40,17 @@ class Staged:
     after: str
     operations: list[Operation]
     tracked: Tracked
+    left_out: list[str]
+    """What it made or changed that cannot be staged, with the reason, for people: it goes with the copy."""
 
 
 class PlanRoom:
     """The private copy of one iteration. Use: open, run the agent, close; always discard."""
 
     def __init__(self, paths: Paths, place: Place, run_id: str, env: Mapping[str, str]) -> None:
-        self._folder = paths.copies / run_id
+        # in a folder of its own, which goes with it: what the agent puts beside its copy (`../other`) does not stay
+        self._room = paths.copies / run_id
+        self._folder = self._room / (place.root.name or "root")
         self._place = place
         self._store = SnapshotStore(store_directory(paths.snapshots, place), place, env)
         self._copy: workcopy.WorkCopy | None = None
@@ -56,6 +61,11 @@ class PlanRoom:
         return self._folder
 
     @property
+    def room(self) -> Path:
+        """The copy and what lies beside it: where the agent may write."""
+        return self._room
+
+    @property
     def workspace(self) -> Path:
         """The agent's working directory: where the user's workspace is in the copy."""
         return self._folder / self._place.workspace.relative_to(self._place.root)
@@ -63,7 +73,7 @@ class PlanRoom:
     async def open(self, name: str, copied: Sequence[str]) -> str:
         """Makes the copy of the user's tree as it is now; its tree, kept under `name`. Raises PlanError."""
         try:
-            await asyncio.to_thread(workcopy.discard, self._folder)
+            await asyncio.to_thread(workcopy.discard, self._room)
             self._copy = await asyncio.to_thread(workcopy.create, self._store, self._folder, name, copied)
             await asyncio.to_thread(self.workspace.mkdir, parents=True, exist_ok=True)
         except (SnapshotError, OSError) as error:
@@ -81,11 +91,12 @@ class PlanRoom:
             Operation(operation_id=new_id("op"), iteration=iteration, **attrs.asdict(change, recurse=False))
             for change in changes.files
         ]
-        return Staged(after, operations, Tracked(changes.files[:MAX_FILES_IN_RECORD], changes.total))
+        left_out = [f"{path_fields(path)[0]} ({why})" for path, why in sorted(self._store.problems.items())]
+        return Staged(after, operations, Tracked(changes.files[:MAX_FILES_IN_RECORD], changes.total), left_out)
 
     async def discard(self) -> None:
         """Removes the copy."""
-        await asyncio.to_thread(workcopy.discard, self._folder)
+        await asyncio.to_thread(workcopy.discard, self._room)
 
 
 class ConfinedGuard:

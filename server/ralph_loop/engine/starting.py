@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from ralph_loop.git.locate import Place, locate
 from ralph_loop.protocol import LoopConfig, LoopConfigPatch, StartParams
 from ralph_loop.store.database import now
 from ralph_loop.store.ids import new_id
-from ralph_loop.wire import structure
+from ralph_loop.wire import camel, structure
 
 _PATH_MAX, _NAME_MAX = 4096, 255  # bytes, see path_resolution(7)
 _MAX_PROMPT_JSON = 1024 * 1024  # bytes as JSON: every snapshot carries the prompt, and an answer is at most 4 MiB
@@ -62,13 +63,16 @@ class Starter:
         file = await asyncio.to_thread(self._read_prompt, params, place, trusted)
         repository = await self._settings.repository(place, trusted)
         _check_template(repository)
-        config = configuration.merge(params.config, file.config, client.config, repository, self._settings.user())
-        config = self._choose_agent(config, client)
-        self.check_agents(config, client)
+        try:
+            config = configuration.merge(params.config, file.config, client.config, repository, self._settings.user())
+            config = self._choose_agent(config, client)
+            self.check_agents(config, client)
+            preset = await asyncio.to_thread(self._preset, config, place, trusted)
+        except InvalidParamsError as error:
+            raise file.blamed(error, params.config) from None
         if config.plan_mode and not place.git:
             text = f"Plan mode needs a git repository, and {place.root} is none. Run `git init` there or do without."
             raise RalphError("planNeedsGit", text)
-        preset = await asyncio.to_thread(self._preset, config, place, trusted)
         template = await asyncio.to_thread(_template, config, place)
         state = LoopState(
             run_id=new_id("run"),
@@ -115,13 +119,14 @@ class Starter:
         config = self._patch(path, parsed)
         if path.is_relative_to(place.root):
             _check_template(config)
-        return _PromptFile(parsed.prompt, parsed.title, config)
+        return _PromptFile(parsed.prompt, parsed.title, config, path, parsed.positions)
 
     def _parse(self, path: Path) -> loopfile.LoopFile:
         try:
             return loopfile.parse(_read(path, "promptFile").decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            raise _invalid_prompt(path, 1, 1, f"the file is not UTF-8 (byte {error.start})") from None
+            before = re.split(r"\r\n|\n|\r", bytes(error.object[: error.start]).decode("utf-8-sig"))
+            raise _invalid_prompt(path, len(before), len(before[-1]) + 1, "the file is not UTF-8 here") from None
         except loopfile.LoopFileError as error:
             raise _invalid_prompt(path, error.line, error.column, error.message) from None
         except OSError as error:
@@ -218,6 +223,18 @@ class _PromptFile:
     prompt: str
     title: str | None = None
     config: LoopConfigPatch = attrs.field(factory=LoopConfigPatch)
+    path: Path | None = None
+    positions: Mapping[str, tuple[int, int]] = attrs.field(factory=dict[str, tuple[int, int]])
+
+    def blamed(self, error: InvalidParamsError, given: LoopConfigPatch | None) -> InvalidParamsError | RalphError:
+        """The error with line and column, when the value it is about is this file's and not the request's."""
+        key = error.key.removeprefix("config.").split("[")[0]
+        own = {
+            camel(field.name) for field in attrs.fields(LoopConfigPatch) if getattr(given, field.name, None) is not None
+        }
+        if self.path is None or key not in self.positions or key in own:
+            return error
+        return _invalid_prompt(self.path, *self.positions[key], error.message.removeprefix("config."))
 
 
 def agent_not_found(error: AgentNotFoundError) -> RalphError:

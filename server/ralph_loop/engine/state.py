@@ -57,6 +57,8 @@ class LoopState:
     last_iteration_ms: int | None = None
     files_changed: int = 0
     last_errors: list[str] = Factory(list[str])
+    # auto-commit: what this loop changed and could not commit, by path as it left it (engine/committing.py)
+    leftovers: dict[str, str] = Factory(dict[str, str])
     near_miss: str | None = None
     feedback: str | None = None
     answers: list[list[str]] = Factory(list[list[str]])  # [question, answer]

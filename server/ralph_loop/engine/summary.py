@@ -7,7 +7,7 @@ load anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -26,6 +26,12 @@ _PROMISES = {
     "completion": "promised: all done",
     "abort": "promised: cannot be done",
 }
+_FATES = {
+    "staged": "waits for your approval",
+    "applying": "waits for your approval",
+    "rejected": "you rejected it",
+    "dropped": "dropped, as the loop ended without your approval",
+}
 _KINDS = {
     "create": "new",
     "modify": "changed",
@@ -35,15 +41,23 @@ _KINDS = {
 }
 
 
-def summarize(state: LoopState, snapshot: Snapshot, records: Sequence[IterationRecord]) -> str:
-    """The page. `records` are the iterations in order, maybe only the latest ones."""
+def summarize(
+    state: LoopState,
+    snapshot: Snapshot,
+    records: Sequence[IterationRecord],
+    planned: Mapping[tuple[int, str], str] | None = None,
+) -> str:
+    """The page. `records` are the iterations in order, maybe only the latest ones; `planned` the changes of plan mode
+    that are not in the user's folder, by iteration and path, with what became of them (store/operations.py)."""
+    planned = planned or {}
     sections = [
         f"# Ralph Loop: {_plain(state.title) if state.title else 'summary'}",
         f"**{_plain(_standing(snapshot), 1000)}**",
         _facts(snapshot),
         _section("What needs you", _needs(snapshot, records)),
         _section("What was asked", [_block(snapshot.prompt, _MAX_PROMPT)]),
-        _section("What changed", _changes(records)),
+        _section("What changed", _changes(_parted(records, planned, applied=True))),
+        _section("What is not in your folder", _not_applied(_parted(records, planned, applied=False), planned)),
         _section("What the agent said last", _last_words(records)),
         _section("Iterations", [_iteration(record) for record in records], _earlier(records)),
         _section("Errors", _errors(records)),
@@ -150,6 +164,33 @@ def _changes(records: Sequence[IterationRecord]) -> list[str]:
     return lines
 
 
+def _parted(
+    records: Sequence[IterationRecord], planned: Mapping[tuple[int, str], str], *, applied: bool
+) -> Sequence[IterationRecord]:
+    """The records with the changes that are in the user's folder only, or with the others only."""
+    if not planned:
+        return records if applied else []
+    parted: list[IterationRecord] = []
+    for record in records:
+        listed = record.files or []
+        files = [change for change in listed if ((record.iteration, change.path) not in planned) is applied]
+        here = sum(1 for iteration, _ in planned if iteration == record.iteration)
+        total = record.files_total - here if applied else here
+        parted.append(attrs.evolve(record, files=files, files_total=total))
+    return parted
+
+
+def _not_applied(records: Sequence[IterationRecord], planned: Mapping[tuple[int, str], str]) -> list[str]:
+    lines = [
+        f"- {_code(change.path)} {_lines(change.binary, change.added, change.removed)}, {_KINDS[change.kind]}: "
+        f"{_FATES[planned[record.iteration, change.path]]} (iteration {record.iteration})"
+        for record in records
+        for change in record.files or []
+    ]
+    rest = sum(record.files_total for record in records) - min(len(lines), _MAX_FILES)
+    return [*lines[:_MAX_FILES], *([f"- and {rest} more"] if rest else [])]
+
+
 def _file(file: _File) -> str:
     kind = _KINDS[file.last.kind]
     if file.first.kind == "create":
@@ -158,8 +199,12 @@ def _file(file: _File) -> str:
         kind = "changed"
     before = file.first.old_path or file.first.path
     moved = f", was {_code(before)}" if before != file.last.path else ""
-    lines = "binary" if file.last.binary else f"+{file.added} -{file.removed}"
+    lines = _lines(file.last.binary, file.added, file.removed)
     return f"- {_code(file.last.path)} {lines}, {kind}{moved} ({_numbers(file.iterations)})"
+
+
+def _lines(binary: bool, added: int, removed: int) -> str:
+    return "binary" if binary else f"+{added} -{removed}"
 
 
 # ------------------------------------------------------------------------------------------------------- iterations

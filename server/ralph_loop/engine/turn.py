@@ -23,6 +23,7 @@ from ralph_loop.engine.preparing import make_call, make_prompt
 from ralph_loop.engine.record import Also, LoopRecord
 from ralph_loop.engine.tracking import ALL_FILES, Tracked, Tracker
 from ralph_loop.engine.wishes import Wishes
+from ralph_loop.git.autocommit import AutoCommit
 from ralph_loop.git.locate import Place
 from ralph_loop.protocol import IterationRecord, Operation
 from ralph_loop.store import contexts, iterations, sessions
@@ -81,9 +82,15 @@ class Turns:
         after = await self._unless_stopped(tracker.take(f"{name}.after", fresh=False), _LATE_SNAPSHOT_S)
         tracked = await self._unless_stopped(tracker.changes(before, after), _LATE_SNAPSHOT_S)
         tracked = tracked or Tracked(reason="the loop was ended before the record was made")
-        if committer is not None and tracked.total and judge.iteration_status(result) != "interrupted":
-            await self._commit(committer, number, result, await tracker.changes(before, after, ALL_FILES))
-        return await self._judge(record, result, tracked, after, self._place.root)
+        leftovers: dict[str, str] = {}
+        if committer is not None:
+            changes = tracker.changes(before, after, ALL_FILES)
+            changed = await self._unless_stopped(changes, _LATE_SNAPSHOT_S) or Tracked()
+            done = await self._commit(committer, number, result, changed)
+            leftovers = await committer.leftovers(changed.files, done)
+        judgement = await self._judge(record, result, tracked, after, self._place.root)
+        judgement.changes["leftovers"] = leftovers
+        return judgement
 
     async def _run_planned(self, client: Client, number: int) -> Judgement | None:
         """In a private copy (engine/plan.py): nothing in the user's tree changes, what changed is staged."""
@@ -99,6 +106,8 @@ class Turns:
             await self.close()  # what an agent keeps warm knows this copy only
             await loop.set(phase="ending")
             staged = await room.close(number, f"{name}.after")
+            if staged.left_out:
+                result.errors.append(f"These cannot be staged and were dropped: {', '.join(staged.left_out[:20])}.")
             judgement = await self._judge(record, result, staged.tracked, staged.after, room.root)
         finally:
             await self.close()
@@ -111,18 +120,21 @@ class Turns:
     async def _committer(self, client: Client) -> Committer | None:
         if not self._loop.state.config.auto_commit or not self._place.git:
             return None
-        committer = Committer(self._place, client.env, self._loop.state)
+        committer = Committer(self._place, client.env, self._loop.state, self._wishes)
         await committer.note_dirty()
         return committer
 
-    async def _commit(self, committer: Committer, number: int, result: Result, changed: Tracked) -> None:
-        """A failing hook is an error of the iteration, not the end."""
+    async def _commit(self, committer: Committer, number: int, result: Result, changed: Tracked) -> AutoCommit | None:
+        """A failing hook is an error of the iteration, not the end. None when there is nothing to commit yet."""
+        if judge.iteration_status(result) == "interrupted" or not (changed.total or committer.has_own):
+            return None
         done = await committer.commit(number, changed.files)
         problem = committing.problem(done)
         if problem is not None:
             result.errors.append(problem)
         if line := committing.told(done):
             await self._loop.note(number, line)
+        return done
 
     def _copied(self) -> Sequence[str]:
         patterns = self._around.setting("planCopyIgnored")
@@ -138,7 +150,7 @@ class Turns:
             )
             return self._guard
         protected = [self._place.root, *([self._place.common_dir] if self._place.common_dir else [])]
-        return cast(Guard, ConfinedGuard(self._guard, protected, room.root))
+        return cast(Guard, ConfinedGuard(self._guard, protected, room.room))
 
     async def close(self) -> None:
         """Ends what the agents keep warm."""

@@ -17,7 +17,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from ralph_loop.git.folder import Folder, Rights
-from ralph_loop.git.journal import ApplyError, Journal, Recovered, Step, TreeChangedError, is_side
+from ralph_loop.git.journal import ApplyError, Journal, Recovered, Step, TreeChangedError, is_side, why
 from ralph_loop.git.snapshot import SnapshotStore
 from ralph_loop.protocol import Change
 
@@ -52,7 +52,7 @@ def apply(
             journal = Journal.create(journals, root, store.objects, folder, checked, file_mode)
             journal.carry_out(folder)
     except (OSError, ValueError) as error:
-        raise ApplyError(f"Nothing was applied in {root}: {error}") from error
+        raise ApplyError(f"Nothing was applied in {root}: {why(error)}") from error
 
 
 def recover(journals: Path) -> list[Recovered]:

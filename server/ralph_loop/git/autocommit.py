@@ -43,21 +43,32 @@ class AutoCommit:
 
 
 async def auto_commit(
-    git: Git, place: Place, changes: Sequence[Change], dirty_before: Collection[bytes], message: str
+    git: Git,
+    place: Place,
+    changes: Sequence[Change],
+    dirty_before: Collection[bytes],
+    message: str,
+    also: Collection[bytes] = (),
 ) -> AutoCommit:
     """Commits the changes of an iteration. Never raises: a failing hook is an `error`.
 
     `changes` are all of them, not the first few. `dirty_before` is what `read.dirty` told when the iteration started:
-    those paths are left alone. What is staged of other paths stays staged.
+    those paths are left alone. What is staged of other paths stays staged. `also` are paths of earlier iterations whose
+    commit failed.
     """
     try:
-        return await _auto_commit(git, place, changes, dirty_before, message)
+        return await _auto_commit(git, place, changes, dirty_before, message, also)
     except (ReadError, GitMissingError, BrokenIndexError, OSError) as error:
         return AutoCommit(error=str(error))
 
 
 async def _auto_commit(
-    git: Git, place: Place, changes: Sequence[Change], dirty_before: Collection[bytes], message: str
+    git: Git,
+    place: Place,
+    changes: Sequence[Change],
+    dirty_before: Collection[bytes],
+    message: str,
+    also: Collection[bytes],
 ) -> AutoCommit:
     going_on = read.operation(place)
     if going_on:
@@ -66,7 +77,7 @@ async def _auto_commit(
     if head.branch is None:
         return AutoCommit(skipped="HEAD is detached: a commit there would belong to no branch")
     dirty = await asyncio.to_thread(read.dirty, place, git.env)
-    wanted: set[bytes] = set()
+    wanted = {path for path in also if path in dirty}
     left: list[str] = []
     for change in changes:
         paths = paths_of(change)

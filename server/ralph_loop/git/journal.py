@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +131,14 @@ class Journal:
             self._mark("commit")
         except OSError as error:
             self._finish(folder)
-            raise ApplyError(f"Nothing was applied in {self.root}: {error}") from error
+            raise ApplyError(f"Nothing was applied in {self.root}: {why(error)}") from error
         try:
             different = self._settle(folder, forward=True)
             if different:
                 raise TreeChangedError(different)
         except OSError as error:
             self._take_back(folder, error)
-            raise ApplyError(f"Nothing was applied in {self.root}: {error}") from error
+            raise ApplyError(f"Nothing was applied in {self.root}: {why(error)}") from error
         except TreeChangedError as error:
             self._take_back(folder, error)
             raise
@@ -165,7 +166,8 @@ class Journal:
             self._mark("abort")
             left = self._settle(folder, forward=False, partly=True)
         except OSError as error:
-            because = f"{cause}, and taking it back failed too: {error}" if cause else f"taking it back failed: {error}"
+            back = f"taking it back failed: {why(error)}"
+            because = f"{why(cause)}, and {back}" if cause else back
             raise ApplyError(
                 f"{self.root} is half changed: {because}. It is tried again when the helper starts the next time."
             ) from error
@@ -195,10 +197,12 @@ class Journal:
             return left
         for _, step, wanted in pending:
             if wanted is None:
-                folder.remove(step.path)
+                with _naming(step):
+                    folder.remove(step.path)
         for number, step, wanted in pending:
             if wanted is not None:
-                self._put(folder, number, step, wanted, forward)
+                with _naming(step):
+                    self._put(folder, number, step, wanted, forward)
         for _, step, wanted in pending:
             if wanted is None:
                 folder.clear_parents(step.path)
@@ -216,7 +220,8 @@ class Journal:
     def _stage(self, folder: Folder) -> None:
         for number, step in enumerate(self.steps):
             if step.new is not None:
-                self._write(folder, number, step.new, step.new_rights)
+                with _naming(step):
+                    self._write(folder, number, step.new, step.new_rights)
 
     def _write(self, folder: Folder, number: int, side: Side, rights: Rights | None) -> None:
         """A file that waits for its place. Raises OSError, also when the store does not have its content."""
@@ -255,6 +260,24 @@ class Journal:
                 folder.clear_parents(self.staging)
             (self.directory / "plan.json").unlink()  # first: without it the rest says nothing
             shutil.rmtree(self.directory)
+
+
+def why(error: Exception) -> str:
+    """The reason, for people."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
+@contextlib.contextmanager
+def _naming(step: Step) -> Generator[None, None, None]:
+    """An error is told with the file of the user's, not with the name it has in between."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise OSError(error.errno, error.strerror, path_fields(step.path)[0]) from error
 
 
 def is_side(state: State | None, side: Side | None, file_mode: bool) -> bool:

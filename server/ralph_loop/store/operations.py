@@ -69,6 +69,14 @@ async def all_approved(database: Database, run_id: str, iteration: int) -> bool:
     return row is not None and row[0] == 0
 
 
+async def not_applied(database: Database, run_id: str) -> dict[tuple[int, str], State]:
+    """The changes that are not in the user's tree, by iteration and path, and why."""
+    rows = await database.rows(
+        "SELECT iteration, operation, state FROM operations WHERE run_id = ? AND state <> 'approved'", (run_id,)
+    )
+    return {(row["iteration"], _operation(row).path): row["state"] for row in rows}
+
+
 async def count(database: Database, run_id: str) -> int:
     row = await database.row(f"SELECT count(*) FROM operations WHERE run_id = ? AND state IN {_OPEN}", (run_id,))
     return row[0] if row else 0
