@@ -114,7 +114,7 @@ export class Window {
     const look = () =>
       list.evaluate((element) => ({
         isWhole: (element.querySelector<HTMLElement>(".monaco-list-rows")?.offsetHeight ?? 0) <= element.clientHeight,
-        titles: [...element.querySelectorAll(".label-name")].map((label) => label.textContent ?? ""),
+        titles: [...element.querySelectorAll(".label-name")].map((label) => label.textContent),
       }));
     const { titles } = await this.until(
       "the whole list of our commands",
