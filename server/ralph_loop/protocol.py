@@ -35,6 +35,7 @@ When = Literal["afterIteration", "now"]
 
 ENDED: frozenset[Status] = frozenset({"completed", "cancelled", "error"})
 ACTIVE: frozenset[Status] = frozenset({"running", "paused", "waiting", "awaiting_approval"})
+IDLE: tuple[Status, ...] = ("completed", "cancelled", "error", "interrupted")
 
 
 # ------------------------------------------------------------------------------------------------------- validators
@@ -51,6 +52,12 @@ def _one_line(_: object, attribute: attrs.Attribute[Any], value: str | None) -> 
 def _no_nul(_: object, attribute: attrs.Attribute[Any], value: str | list[str] | None) -> None:
     if value is not None and any("\0" in item for item in ([value] if isinstance(value, str) else value)):
         raise ValueError(f"{attribute.name} must not contain NUL characters")
+
+
+def _in_tree(_: object, attribute: attrs.Attribute[Any], value: str | list[str] | None) -> None:
+    for path in [value] if isinstance(value, str) else value or ():
+        if not path.strip() or path.startswith("/"):
+            raise ValueError(f"{attribute.name} must be relative to the top of the working tree, got {path!r}")
 
 
 def _argv(_: object, attribute: attrs.Attribute[Any], value: list[str] | None) -> None:
@@ -475,7 +482,7 @@ class GitLogParams(WorkspaceParams):
 class GitDiffParams(WorkspaceParams):
     from_: str = field(default="HEAD", validator=_non_blank)
     to: str = field(default="worktree", validator=_non_blank)
-    path: str | None = field(default=None, validator=_non_blank)
+    path: str | None = field(default=None, validator=_in_tree)
     patch: bool = False
 
 
@@ -487,7 +494,7 @@ class GitWriteParams(WorkspaceParams):
 
 @attrs.frozen(kw_only=True)
 class GitAddParams(GitWriteParams):
-    paths: list[str] = field(validator=[validators.min_len(1), _no_nul])
+    paths: list[str] = field(validator=[validators.min_len(1), _no_nul, _in_tree])
 
 
 @attrs.frozen(kw_only=True)

@@ -61,6 +61,11 @@ def test_a_failure_comes_back_with_its_words(client: Client, box: Box, trusted: 
     done = client("git/commit", workspace=str(trusted), message="x")
     assert done["exitCode"] != 0
     assert "not today" in done["stderr"]
+    for path in ("", "/etc/passwd", str(trusted / "x")):  # git would take the first as all, the others as nothing
+        assert client.refused("git/add", workspace=str(trusted), paths=[path]).data["key"] == "paths"
+    for key, name in (("name", "-f"), ("from", "-d")):
+        params = {"workspace": str(trusted), "name": "new", "from": "HEAD", key: name}
+        assert client.refused("git/branch", **params).data["key"] == key
 
 
 def test_branches_and_a_reset_that_can_be_undone(client: Client, box: Box, trusted: Path) -> None:
@@ -100,7 +105,7 @@ def test_clone(client: Client, box: Box) -> None:
     assert [r["repoId"] for r in client("repos/list")["repos"]] == [repo["repoId"]]
     again = client.refused("repos/add", url=origin.as_uri(), directory=str(target))
     assert again.code == -32602
-    for url in ("ext::sh -c touch% /tmp/x", "--upload-pack=touch", "fd::3"):
+    for url in ("ext::sh -c touch% /tmp/x", "--upload-pack=touch", "fd::3", "../origin"):
         assert client.refused("repos/add", url=url, directory=str(target)).code == -32602
     error = client.refused("repos/add", url="http://user:secret@127.0.0.1:9/x.git", directory=str(target))
     assert error.code == 1006

@@ -109,12 +109,12 @@ class GitWork:
         def tell(_: str, data: bytes) -> None:
             lines = data.decode(errors="replace").strip().splitlines()
             if lines:
-                progress.report(lines[-1][:200])
+                progress.report(write.without_passwords(lines[-1])[:200])
 
         try:
             return await work(Git.of(place, env, on_output=tell), place)
         except write.BadNameError as error:
-            raise InvalidParamsError("to" if isinstance(params, GitResetParams) else "branch", str(error)) from None
+            raise InvalidParamsError(error.key, str(error)) from None
         except (GitMissingError, OSError) as error:
             raise RalphError("gitFailed", str(error), exitCode=-1, stderr=str(error)) from None
 
@@ -122,7 +122,8 @@ class GitWork:
         path = workspace_path(workspace)
         place = await asyncio.to_thread(locate, path)
         if not place.git:
-            raise RalphError("notARepository", f"{path} is not in a git repository.", path=str(path))
+            text = f"{path} is not in a git repository."
+            raise RalphError("notARepository", f"{text} {place.reason}" if place.reason else text, path=str(path))
         return place
 
     async def _side(self, place: Place, side: str) -> diffs.Side:

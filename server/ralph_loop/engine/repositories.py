@@ -17,7 +17,7 @@ from ralph_loop.git import write
 from ralph_loop.git.command import GitMissingError
 from ralph_loop.git.head import current_branch
 from ralph_loop.git.locate import Place, locate
-from ralph_loop.protocol import FoundRepo, Repo, ReposAddParams, ReposScanParams, ReposTrustParams
+from ralph_loop.protocol import IDLE, FoundRepo, Repo, ReposAddParams, ReposScanParams, ReposTrustParams
 from ralph_loop.store import loops, repos
 from ralph_loop.store.database import Writer
 
@@ -61,16 +61,14 @@ class Repositories:
         try:
             target, output = await write.clone(url, parent, env, progress.report)
         except write.BadNameError as error:
-            raise InvalidParamsError("url", str(error)) from None
+            raise InvalidParamsError(error.key, str(error)) from None
         except (GitMissingError, OSError) as error:
             raise RalphError("gitFailed", str(error), exitCode=-1, stderr=str(error)) from None
         if output.exit_code:
-            stderr = _without_passwords(output.stderr, url)
-            text = (
-                f"git could not clone {without_password(url)} (exit code {output.exit_code}): {stderr.strip()[-500:]}"
-            )
-            raise RalphError("gitFailed", text, exitCode=output.exit_code, stderr=stderr)
-        return await self._register(str(target), without_password(url))
+            shown = write.without_passwords(url)
+            text = f"git could not clone {shown} (exit code {output.exit_code}): {output.stderr.strip()[-500:]}"
+            raise RalphError("gitFailed", text, exitCode=output.exit_code, stderr=output.stderr)
+        return await self._register(str(target), write.without_passwords(url))
 
     async def remove(self, repo_id: str) -> None:
         """Forgets it; never deletes a file. Refused while a loop runs."""
@@ -78,7 +76,7 @@ class Repositories:
         active = await loops.find(self._engine.database, repo_id=row.id, active=True, limit=1)
         if active:
             raise invalid_state(
-                f"A loop is {active[0].status} in {row.path}. Cancel it first.", active[0].status, ["ended"]
+                f"A loop is {active[0].status} in {row.path}. Cancel it first.", active[0].status, [*IDLE]
             )
         await self._engine.database.write(lambda writer: repos.set_listed(writer, row.id, False))
 
@@ -163,19 +161,8 @@ def _check_url(url: str) -> None:
     """Only what git may fetch by itself; other protocols run programs (`ext::`). Raises InvalidParamsError."""
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):(//|:)", url)
     if "\0" in url or url.startswith("-") or (scheme and (scheme[2] == ":" or scheme[1].lower() not in PROTOCOLS)):
-        raise InvalidParamsError("url", f"{url!r} cannot be cloned; use one of {', '.join(PROTOCOLS)}")
-
-
-def without_password(url: str) -> str:
-    """The URL as it is kept and shown."""
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)([^/@]*)@", _hide, url)
-
-
-def _hide(match: re.Match[str]) -> str:
-    user = match[2].partition(":")[0]
-    # over ssh the user is part of the address; elsewhere what stands before @ may be a token
-    return f"{match[1]}{user}@" if match[1].lower() == "ssh://" and user else match[1]
-
-
-def _without_passwords(text: str, url: str) -> str:
-    return text.replace(url, without_password(url))
+        raise InvalidParamsError(
+            "url", f"{write.without_passwords(url)!r} cannot be cloned; use one of {', '.join(PROTOCOLS)}"
+        )
+    if scheme is None and not re.match(r"/|[^/:]+:.", url):  # neither a path nor, for ssh, host:path
+        raise InvalidParamsError("url", f"{url!r} is no URL: give one, an absolute path, or host:path for ssh")

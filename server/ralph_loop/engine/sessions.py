@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ralph_loop.engine.starting import find_place
 from ralph_loop.errors import invalid_state, not_found
-from ralph_loop.protocol import ACTIVE, Session, SessionDetail, SessionsCreateParams, SessionsListParams
+from ralph_loop.protocol import ACTIVE, IDLE, Session, SessionDetail, SessionsCreateParams, SessionsListParams
 from ralph_loop.store import loops, repos, sessions
 from ralph_loop.store.database import Writer
 
@@ -82,7 +82,7 @@ class Sessions:
                 raise invalid_state(
                     f"A loop of this session is {state.status}. Cancel it first.",
                     state.status,
-                    ["ended", "interrupted"],
+                    [*IDLE],
                 )
         await self._engine.forget_trees(states)
         await self._engine.database.write(lambda writer: sessions.delete(writer, session_id))

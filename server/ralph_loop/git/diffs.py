@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 
@@ -48,7 +49,7 @@ def diff(
     Untracked files do not count, but between recorded trees and the working tree all files do.
     Raises ReadError, and SnapshotError of a recorded side.
     """
-    at = None if path is None else os.fsencode(path.rstrip("/"))
+    at = None if path is None or posixpath.normpath(path) == "." else os.fsencode(posixpath.normpath(path))
     recorded = next((side for side in (old, new) if isinstance(side, Recorded)), None)
     if recorded and all(isinstance(side, Recorded) or side == "worktree" for side in (old, new)):
         store = recorded.store
@@ -59,6 +60,7 @@ def diff(
             return _told(repo, find_renames(repo, first.diff_to_tree(second, _TYPES, 3, 0)), at, patch)
     with reading(place), scratch(place, env, recorded.store.objects if recorded else None) as look:
         hidden = frozenset[bytes]()
+        look.settle(files="worktree" in (old, new))
         if "worktree" in (old, new):
             hidden = look.hidden()
         elif "index" in (old, new):

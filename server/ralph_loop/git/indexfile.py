@@ -11,7 +11,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-_SPARSE_DIRECTORY = 0o040000
+SPARSE_DIRECTORY = 0o040000
 
 
 class Entry(NamedTuple):
@@ -30,10 +30,10 @@ class BrokenIndexError(Exception):
     """The file is not an index git would read."""
 
 
-def read_index(file: Path, algorithm: str = "sha1") -> list[Entry]:
+def read_index(file: Path, algorithm: str = "sha1", folders: bool = False) -> list[Entry]:
     """The entries in the order of the file; none when there is no file. `algorithm` is sha1 or sha256.
 
-    Folders of a sparse index are left out: nothing of them is on disk.
+    `folders` keeps those of a sparse index, whose id is a tree; else they are left out: nothing of them is on disk.
     Raises BrokenIndexError, and OSError when the file cannot be read.
     """
     try:
@@ -41,7 +41,8 @@ def read_index(file: Path, algorithm: str = "sha1") -> list[Entry]:
     except FileNotFoundError:
         return []
     try:
-        return [entry for entry in _parse(data, file.parent, algorithm) if entry.mode != _SPARSE_DIRECTORY]
+        entries = _parse(data, file.parent, algorithm)
+        return [entry for entry in entries if folders or entry.mode != SPARSE_DIRECTORY]
     except (IndexError, ValueError, struct.error) as error:
         raise BrokenIndexError(f"{file} is damaged") from error
 

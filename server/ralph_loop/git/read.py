@@ -106,10 +106,9 @@ def log(place: Place, limit: int = 50, before: str | None = None) -> GitLog:
         if start is None:
             return GitLog(commits=[], more=False)
         walker = iter(user.walk(start, SortMode.TIME))
-        if before is not None and not any(str(commit.id) == before for commit in walker):
-            if before not in user:
-                raise ReadError(f"There is no commit {before} in {place.root}.")
-            walker = iter(user.walk(before, SortMode.TIME))  # history was rewritten since the last page
+        last = None if before is None else _commit_id(place, user, before)
+        if last is not None and not any(commit.id == last for commit in walker):
+            walker = iter(user.walk(last, SortMode.TIME))  # history was rewritten since the last page
             next(walker)
         commits: list[Commit] = []
         for commit in walker:
@@ -140,7 +139,7 @@ def branches(place: Place) -> GitBranches:
                     remote=remote,
                     current=not remote and _shown(short) == current,
                     sha=str(reference.target),
-                    upstream=None if remote else _upstream(user, short),
+                    upstream=None if remote else _short(_upstream(user, short)),
                 )
             )
         return GitBranches(branches=found)
@@ -157,21 +156,35 @@ def _head(user: pygit2.Repository) -> Head:
         return Head(_shown(branch), None)
     sha = tip.resolve().target
     upstream = _upstream(user, branch)
-    there = user.references.get(_REMOTES + upstream) or user.references.get(_HEADS + upstream) if upstream else None
+    there = user.references.get(upstream) if upstream else None
     ahead, behind = user.ahead_behind(sha, there.resolve().target) if there else (0, 0)
-    return Head(_shown(branch), str(sha), upstream, ahead, behind)
+    return Head(_shown(branch), str(sha), _short(upstream), ahead, behind)
 
 
 def _upstream(user: pygit2.Repository, branch: str) -> str | None:
-    """The configured upstream as people write it, `origin/main`, whether or not it is there."""
+    """The reference that is configured as upstream, whether or not it is there: where fetching puts that branch."""
     try:
         remote, merge = user.config[f"branch.{branch}.remote"], user.config[f"branch.{branch}.merge"]
     except KeyError:
         return None
-    if not remote or not merge or not merge.startswith(_HEADS):
+    if not remote or not merge:
         return None
-    name = merge.removeprefix(_HEADS)
-    return _shown(name if remote == "." else f"{remote}/{name}")
+    if remote == ".":
+        return merge
+    for spec in user.config.get_multivar(f"remote.{remote}.fetch"):
+        source, _, target = (spec or "").removeprefix("+").partition(":")
+        if source == merge and target:
+            return target
+        before, star, after = source.partition("*")
+        fits = len(merge) >= len(before) + len(after) and merge.startswith(before) and merge.endswith(after)
+        if star and target and fits:
+            return target.replace("*", merge[len(before) : len(merge) - len(after)], 1)
+    return None
+
+
+def _short(reference: str | None) -> str | None:
+    """A reference as people write it: `origin/main`."""
+    return None if reference is None else _shown(reference.removeprefix(_HEADS).removeprefix(_REMOTES))
 
 
 def _worktree(
@@ -201,6 +214,13 @@ def _worktree(
             [path_fields(path)[0] for path in sorted(untracked)][:MAX_LISTED],
             [path_fields(path)[0] for path in sorted(conflicts)][:MAX_LISTED],
         )
+
+
+def _commit_id(place: Place, user: pygit2.Repository, revision: str) -> pygit2.Oid:
+    try:
+        return user.revparse_single(revision).peel(pygit2.Commit).id
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise ReadError(f"There is no commit {revision} in {place.root}.") from error
 
 
 def _commit(commit: pygit2.Commit) -> Commit:

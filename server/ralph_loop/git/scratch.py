@@ -12,14 +12,14 @@ import os
 import re
 import struct
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import attrs
 import pygit2
 
 from ralph_loop.git import config as git_config
-from ralph_loop.git.indexfile import BrokenIndexError, Entry, read_index
+from ralph_loop.git.indexfile import SPARSE_DIRECTORY, BrokenIndexError, Entry, read_index
 from ralph_loop.git.locate import Place
 
 _COPIED = ("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase", "core.symlinks", "core.precomposeunicode")
@@ -62,12 +62,30 @@ class Scratch:
         return found
 
     def hidden(self) -> frozenset[bytes]:
-        """Tracked files that git does not look for on disk: outside a sparse checkout, or assumed unchanged."""
-        return frozenset(entry.path for entry in self._entries() if entry.skip_worktree or entry.assume_valid)
+        """Tracked files that git does not look at on disk: outside a sparse checkout and not there, or assumed
+        unchanged."""
+        root = os.fsencode(self.repo.workdir)
+        return frozenset(
+            entry.path
+            for entry in self._entries()
+            if entry.assume_valid or (entry.skip_worktree and not os.path.lexists(root + entry.path))
+        )
 
     def intended(self) -> frozenset[bytes]:
         """Files that are in the index by name only (`git add -N`): nothing of them is staged."""
         return frozenset(entry.path for entry in self._entries() if entry.intent_to_add)
+
+    def settle(self, files: bool) -> None:
+        """Takes every path in conflict as ours has it, which is what can be compared. With `files`, one that we deleted
+        as theirs, so that what lies on disk is seen."""
+        index = self.repo.index
+        for ancestor, ours, theirs in list(index.conflicts or ()):
+            path = next(side.path for side in (ours, theirs, ancestor) if side is not None)
+            chosen = ours or ((theirs or ancestor) if files else None)
+            assert index.conflicts is not None
+            del index.conflicts[path]
+            if chosen is not None:
+                index.add(pygit2.IndexEntry(path, chosen.id, chosen.mode))
 
     def _entries(self) -> list[Entry]:
         return read_index(Path(self.repo.path, "index"))
@@ -99,7 +117,8 @@ def scratch(place: Place, env: Mapping[str, str], also: Path | None = None) -> G
             _ = repo.index
         except pygit2.GitError:  # split or sparse, or broken: then reading it ourselves tells
             (folder / "index").unlink()
-            _write_plain(git_dir / "index", folder / "index")
+            entries = read_index(git_dir / "index", folders=True)
+            _write_plain(list(_unfolded(repo, entries)), folder / "index")
             repo = pygit2.Repository(name)
         yield Scratch(repo, writer)
 
@@ -134,9 +153,28 @@ def _escaped(text: str) -> str:
     return re.sub(r'[\\"]', r"\\\g<0>", text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def _write_plain(source: Path, target: Path) -> None:
-    """The same index as version 3 without extensions or file status, so that every file is compared by its content."""
-    entries = read_index(source)
+def _unfolded(repo: pygit2.Repository, entries: list[Entry]) -> Iterator[Entry]:
+    """The files in the folders of a sparse index, which keeps only their trees."""
+    for entry in entries:
+        if entry.mode != SPARSE_DIRECTORY:
+            yield entry
+            continue
+        for found in _below(repo, entry.id):
+            path = entry.path + b"/".join(one.raw_name or b"" for one in found)
+            yield Entry(path, found[-1].filemode, found[-1].id.raw, 0, True, False, False)
+
+
+def _below(repo: pygit2.Repository, tree: bytes) -> Iterator[tuple[pygit2.Object, ...]]:
+    """Everything in a tree that is not a folder, each with the folders it lies in."""
+    for one in repo[pygit2.Oid(raw=tree)].peel(pygit2.Tree):
+        if one.filemode == SPARSE_DIRECTORY:
+            yield from ((one, *rest) for rest in _below(repo, one.id.raw))
+        else:
+            yield (one,)
+
+
+def _write_plain(entries: list[Entry], target: Path) -> None:
+    """An index of version 3 without extensions or file status, so that every file is compared by its content."""
     parts = [struct.pack(">4sII", b"DIRC", 3, len(entries))]
     for entry in entries:
         extended = (0x4000 if entry.skip_worktree else 0) | (0x2000 if entry.intent_to_add else 0)

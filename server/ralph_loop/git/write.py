@@ -30,7 +30,11 @@ CLONE_TIME_LIMIT = 4 * 3600.0
 
 
 class BadNameError(Exception):
-    """A name that git would take for something else; the message says which."""
+    """A name that git would take for something else; the message says which, `key` which parameter it was."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 async def add(git: Git, paths: Sequence[str]) -> GitOutput:
@@ -55,12 +59,12 @@ async def push(git: Git) -> GitOutput:
 
 async def checkout(git: Git, branch: str) -> GitOutput:
     """Switches to a branch; to a new one, when only a remote has it. Raises BadNameError."""
-    return _output(await git.run("checkout", _name(branch), "--"))
+    return _output(await git.run("checkout", _name(branch, "branch"), "--"))
 
 
 async def branch(git: Git, name: str, start: str | None = None) -> GitOutput:
     """Makes a branch, at HEAD or at `start`, and does not switch to it. Raises BadNameError."""
-    return _output(await git.run("branch", "--", _name(name), *([_name(start)] if start else [])))
+    return _output(await git.run("branch", "--", _name(name, "name"), *([_name(start, "from")] if start else [])))
 
 
 async def reset(git: Git, place: Place, to: str = "HEAD") -> GitOutput:
@@ -69,9 +73,9 @@ async def reset(git: Git, place: Place, to: str = "HEAD") -> GitOutput:
     The caller has asked the person. Raises BadNameError.
     """
     quiet = attrs.evolve(git, on_output=None)
-    found = await quiet.run("rev-parse", "--verify", f"{_name(to)}^{{commit}}")
+    found = await quiet.run("rev-parse", "--verify", _name(to, "to") + "^{commit}")
     if found.exit_code:
-        return _output(found)
+        return GitOutput(exit_code=found.exit_code, stdout="", stderr=f"There is no commit {to} in {place.root}.\n")
     try:
         saved = await save(quiet, place, found.text)
     except (SaveError, OSError) as error:
@@ -94,7 +98,7 @@ async def clone(
     """
     folder = parent / clone_name(url)
     if await asyncio.to_thread(os.path.lexists, folder):
-        raise BadNameError(f"{folder} exists already. Choose another directory, or add it as it is.")
+        raise BadNameError("url", f"{folder} exists already. Choose another directory, or add it as it is.")
     partial = parent / f".{folder.name}.{secrets.token_hex(4)}.clone"
     progress = _Progress(on_progress)
     git = Git(parent, environment(env), time_limit, progress.feed)
@@ -112,8 +116,21 @@ def clone_name(url: str) -> str:
     path = re.sub(r"(/|/\.git|\.git|\.bundle)+/*$", "", re.sub(r"^[a-z+]+://[^/]*", "", url.strip()))
     name = unquote(re.split(r"[/:]", path)[-1]).strip(". ")
     if not name or any(character in "/\0" or not character.isprintable() for character in name):
-        raise BadNameError(f"{url} does not say how to name its folder. Give the URL of a repository.")
+        raise BadNameError(
+            "url", f"{without_passwords(url)} does not say how to name its folder. Give the URL of a repository."
+        )
     return name
+
+
+def without_passwords(text: str) -> str:
+    """Text without what stands before the host in URLs: git repeats them when it fails."""
+    return re.sub(r"\b([A-Za-z][A-Za-z0-9+.-]*://)([^/@\s'\"]*)@", _hide, text)
+
+
+def _hide(match: re.Match[str]) -> str:
+    user = match[2].partition(":")[0]
+    # over ssh the user is part of the address; elsewhere what stands before @ may be a token
+    return f"{match[1]}{user}@" if match[1].lower() == "ssh://" and user else match[1]
 
 
 def pathspecs(paths: Iterable[bytes]) -> bytes:
@@ -121,17 +138,17 @@ def pathspecs(paths: Iterable[bytes]) -> bytes:
     return b"\0".join(b":(top,literal)" + path for path in paths)
 
 
-def _name(name: str) -> str:
+def _name(name: str, key: str) -> str:
     if name.startswith("-") or "\0" in name:
-        raise BadNameError(f"{name!r} is not a name of a branch or a commit.")
+        raise BadNameError(key, f"{name!r} is not a name of a branch or a commit.")
     return name
 
 
 def _output(result: Result) -> GitOutput:
     return GitOutput(
         exit_code=result.exit_code,
-        stdout=result.stdout.decode(errors="replace"),
-        stderr=result.stderr.decode(errors="replace"),
+        stdout=without_passwords(result.stdout.decode(errors="replace")),
+        stderr=without_passwords(result.stderr.decode(errors="replace")),
     )
 
 
@@ -147,7 +164,7 @@ class _Progress:
             return
         *lines, self._rest = re.split(rb"[\r\n]+", self._rest + data)
         for line in lines:
-            text = line.decode(errors="replace").strip()
+            text = without_passwords(line.decode(errors="replace").strip())
             percent = re.search(r"(\d{1,3})%", text)
             if text:
                 self._tell(text, min(int(percent[1]), 100) if percent else None)

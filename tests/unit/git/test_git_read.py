@@ -100,6 +100,12 @@ def test_upstream_ahead_and_behind(tmp_path: Path, repo: Path, env: Env, git: Gi
     git(clone, "checkout", "-q", "main")
     gone = status(clone, env)
     assert (gone.upstream, gone.ahead, gone.behind) == ("origin/main", 0, 0)
+    git(clone, "config", "remote.origin.fetch", "+refs/heads/m*:refs/remotes/mine/m*")
+    git(clone, "fetch", "-q")
+    mapped = status(clone, env)
+    assert (mapped.upstream, mapped.ahead, mapped.behind) == ("mine/main", 2, 1)
+    git(clone, "config", "branch.main.remote", str(repo))  # a URL: nothing here stands for it
+    assert status(clone, env).upstream is None
 
 
 @pytest.mark.parametrize(
@@ -123,6 +129,12 @@ def test_what_is_going_on(
     git(repo, *command, check=False)
     seen = status(repo, env)
     assert (seen.operation, seen.conflicts, seen.staged, seen.unstaged) == (told, conflicts, [], [])
+    place = locate(repo)
+    assert diff(place, env, "HEAD", "index").files == []
+    if conflicts:  # markers around the one line of either
+        found = diff(place, env, patch=True)
+        assert [(one.path, one.kind, one.added, one.removed) for one in found.files] == [("a.txt", "modify", 4, 0)]
+        assert found.patch is not None and "+<<<<<<< " in found.patch
 
 
 def test_flags_and_kinds_of_index(repo: Path, env: Env, git: Git) -> None:
@@ -147,7 +159,10 @@ def test_sparse_working_trees_and_submodules(tmp_path: Path, repo: Path, env: En
     git(tmp_path, "clone", "-q", str(repo), "sparse")
     git(tmp_path / "sparse", "sparse-checkout", "set", "--cone", "--sparse-index", "none")
     assert not (tmp_path / "sparse" / "dir").exists()
-    assert status(tmp_path / "sparse", env).unstaged == []
+    sparse = status(tmp_path / "sparse", env)
+    assert (sparse.staged, sparse.unstaged, sparse.untracked) == ([], [], [])
+    for old, new in (("HEAD", "worktree"), ("HEAD", "index"), ("index", "worktree")):
+        assert diff(locate(tmp_path / "sparse"), env, old, new).files == [], (old, new)
     git(repo, "worktree", "add", "-q", "-b", "tree", str(tmp_path / "tree"))
     (tmp_path / "tree" / "a.txt").unlink()
     seen = status(tmp_path / "tree" / "dir", env)
@@ -222,8 +237,9 @@ def test_log_in_pages(repo: Path, git: Git, env: Env) -> None:
     assert len(read.log(place, 1).commits[0].parents) == 2
     git(repo, "checkout", "-q", "main")
     assert read.log(place, 1, before=expected[1]).commits  # not in this history any more
-    with pytest.raises(ReadError, match="no commit 1111"):
-        read.log(place, 1, before="1" * 40)
+    for before in ("1" * 40, "no-such", "HEAD^{tree}"):
+        with pytest.raises(ReadError, match="no commit"):
+            read.log(place, 1, before=before)
 
 
 def test_commits_as_they_are(repo: Path, git: Git) -> None:

@@ -248,9 +248,10 @@ async def test_a_password_is_never_asked_for(tmp_path: Path, env: Env) -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     asking = {"GIT_ASKPASS": str(asked), "SSH_ASKPASS": str(asked), "DISPLAY": ":0", "no_proxy": "*"}
-    _, done = await write.clone(f"http://127.0.0.1:{port}/x.git", tmp_path, {**env, **asking})
+    _, done = await write.clone(f"http://some-token@127.0.0.1:{port}/x.git", tmp_path, {**env, **asking})
     server.close()
     assert done.exit_code == 128 and "terminal prompts disabled" in done.stderr
+    assert "some-token" not in done.stderr
     assert not (tmp_path / "asked").exists()
 
 
