@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -54,6 +55,7 @@ def committed(repo: Path, text: str) -> None:
         ("agent", "nope"), ("rotation", ["no-model"]), ("rotation", ["nope:x"]), ("rotation", []),
         ("completionPromise", "  "), ("logLevel", "LOUD"), ("retentionDays", 0), ("binary.claude", "bin/claude"),
         ("command", "echo x"), ("command", []), ("no key", 1), ("../x", 1), ("", 1),
+        ("binary.claud", "/bin/claude"), ("mine", "x" * 70_000),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused_and_change_nothing(client: Client, key: str, value: Any) -> None:
@@ -72,7 +74,8 @@ def test_set_get_delete(client: Client) -> None:
     assert client("config/get", key="mine.own-key")["value"] == {"any": [1, "thing", True]}
     assert explained(client)["maxIterations"] == (0, "user")
     assert explained(client)["mine.own-key"][1] == "user"
-    client("config/delete", key="maxIterations")
+    ids = [client.send("ralph/config/delete", {"key": "maxIterations"}) for _ in range(3)]  # at once
+    assert {client.response(id_).get("error", {}).get("code", 0) for id_ in ids} <= {0, 1002}
     client("config/delete", key="mine.own-key")
     assert client("config/get", key="maxIterations")["value"] == 50
     assert client.refused("config/get", key="mine.own-key").code == 1002
@@ -174,6 +177,9 @@ def test_a_link_out_of_the_repository_is_not_read(client: Client, box: Box, repo
     outside.write_text("maxFailures: 9\n")
     (repo / ".ralph").mkdir()
     (repo / ".ralph" / "config.yaml").symlink_to(outside)
+    assert client.refused("config/explain", workspace=str(repo)).code == INVALID_PROMPT
+    (repo / ".ralph" / "config.yaml").unlink()
+    os.mkfifo(repo / ".ralph" / "config.yaml")  # nobody will ever write to it
     assert client.refused("config/explain", workspace=str(repo)).code == INVALID_PROMPT
 
 

@@ -129,6 +129,13 @@ def test_a_damaged_database_is_told_and_left_alone(shared: Box, damage: str) -> 
     assert found["helper"]["status"] == "warn"
     assert path.read_bytes() == broken
     assert shared.endpoint is None
+    shared.expected_log.append("the database was damaged")
+    again = shared.client()
+    again.until(lambda: any(name == "window/showMessage" for name, _ in again.notifications), what="a warning")
+    told = next(params["message"] for name, params in again.notifications if name == "window/showMessage")
+    (kept,) = shared.data.glob("ralph-loop.db.damaged-*")
+    assert str(kept) in told and kept.read_bytes() == broken
+    assert again("list") == {"loops": [], "more": False}
 
 
 def test_a_newer_database(shared: Box) -> None:

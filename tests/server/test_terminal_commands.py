@@ -34,6 +34,19 @@ def agent(script: str) -> list[str]:
 PROMISE = f"echo '{DONE}'"
 
 
+def test_the_configuration_there_is(terminal: Terminal, repo: Path) -> None:
+    assert terminal("config", "set", "maxFailures", "7").code == 0
+    assert terminal("config", "set", "opencode.password", "hush").code == 0
+    assert terminal("config", "set", "my.key", '{"a": 1}').code == 0
+    listed = terminal("config", "list", cwd=repo).out
+    assert "maxIterations = 50  (the default)\n    integer from 0 on · the loop stops after this many" in listed
+    assert "maxFailures = 7  (yours; the default: 3)\n    integer from 1 on · " in listed
+    assert 'my.key = {"a": 1}  (yours)' in listed and "hush" not in listed
+    assert terminal("config", "list", "--json").json["values"]["maxFailures"] == 7
+    for key in ("maxFailures", "opencode.password", "my.key"):
+        assert terminal("config", "delete", key).code == 0
+
+
 def test_nothing_yet(terminal: Terminal, repo: Path) -> None:
     status = terminal("status", cwd=repo)
     assert (status.code, status.out) == (0, "No loop was ever started here.\n")

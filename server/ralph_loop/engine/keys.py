@@ -55,6 +55,17 @@ class Key:
     description: str
     check: Callable[[Any], None]
 
+    @property
+    def allowed(self) -> str:
+        """Type and range, for a person."""
+        for least in (0, 1) if self.type == "integer" else ():
+            try:
+                self.check(least)
+            except InvalidParamsError:
+                continue
+            return f"integer from {least} on"
+        return self.type
+
 
 def _loop_key(attribute: attrs.Attribute[Any], default: Any, agents: Mapping[str, object]) -> Key:
     name = camel(attribute.name)

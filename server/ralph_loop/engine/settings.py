@@ -14,7 +14,7 @@ import attrs
 from ralph_loop.engine import loopfile
 from ralph_loop.engine.config import fitting
 from ralph_loop.engine.keys import Key, check_name
-from ralph_loop.errors import RalphError, not_found
+from ralph_loop.errors import InvalidParamsError, RalphError, not_found
 from ralph_loop.git.locate import Place
 from ralph_loop.protocol import LoopConfig, LoopConfigPatch
 from ralph_loop.store.database import Database
@@ -23,6 +23,7 @@ from ralph_loop.wire import camel, structure
 REPOSITORY_FILE = Path(".ralph") / "config.yaml"
 _NEVER_FROM_REPOSITORY = frozenset({"command"})  # it would choose an executable
 _MAX_FILE_BYTES = 256 * 1024
+_MAX_VALUE = 64 * 1024  # all of them must fit into one answer
 # the line with which a YAML document may begin, below comments
 _DOCUMENT_START = re.compile(r"\A((?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\n|\r))*)---[ \t]*(?=[\r\n]|\Z)")
 
@@ -61,7 +62,12 @@ class Settings:
         check_name(key)
         if key in self.keys:
             self.keys[key].check(value)
+        elif key.startswith("binary."):
+            agents = ", ".join(name.removeprefix("binary.") for name in self.keys if name.startswith("binary."))
+            raise InvalidParamsError("key", f"{key!r} names no agent; known are {agents}")
         text = json.dumps(value)
+        if len(text) > _MAX_VALUE:
+            raise InvalidParamsError("value", f"must not be longer than {_MAX_VALUE} bytes, got {len(text)}")
 
         async def store(writer: Any) -> None:
             await writer.execute(
@@ -81,7 +87,7 @@ class Settings:
             await writer.execute("DELETE FROM config WHERE key = ?", (key,))
 
         await self._database.write(store)
-        del self._values[key]
+        self._values.pop(key, None)  # another request may have done it meanwhile
 
     # ------------------------------------------------------------------------------------------------------- layers
     def user(self) -> LoopConfigPatch:
@@ -112,6 +118,8 @@ def _read_repository(root: Path) -> LoopConfigPatch:
     try:
         if not path.resolve().is_relative_to(root.resolve()):
             raise _invalid(path, 1, 1, "it is a symbolic link that leaves the repository")
+        if path.exists() and not path.is_file():  # a FIFO would be waited at for ever
+            raise _invalid(path, 1, 1, "it is not a file")
         with path.open("rb") as file:
             text = file.read(_MAX_FILE_BYTES + 1).decode("utf-8-sig")
     except FileNotFoundError:

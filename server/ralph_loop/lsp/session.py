@@ -216,6 +216,11 @@ class Session:
             options: Any = given.get("initializationOptions")
             self._configure(options)
             self._events.begin(given, options)
+            if (damaged := self.engine.database.set_aside) is not None:
+                self._events.warn(
+                    f"Ralph Loop's database was damaged. It was kept as {damaged}, and a new one was begun: earlier "
+                    "loops and settings are not in it."
+                )
         self._initialized = self._pygls(message)
 
     def _configure(self, settings: Any) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from ralph_loop.errors import RalphError
+from ralph_loop.errors import RalphError, reason
 from ralph_loop.paths import Paths
 from ralph_loop.shared import forward
 from ralph_loop.shared.daemon import embedded, serve
@@ -97,7 +97,7 @@ def _problem(error: Exception, paths: Paths) -> forward.HelperError:
     if isinstance(error, RalphError):
         return forward.HelperError(error.code, error.message, error.data)
     return forward.HelperError(
-        -32603, f"The helper cannot use {paths.data}: {error}", {"kind": "internal", "path": str(paths.data)}
+        -32603, f"The helper cannot use {paths.data}: {reason(error)}", {"kind": "internal", "path": str(paths.data)}
     )
 
 

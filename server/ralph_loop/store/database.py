@@ -52,8 +52,11 @@ def migrations() -> list[tuple[int, str]]:
 class Database:
     """One database file: a connection that writes and one that only reads (WAL lets them work side by side)."""
 
-    def __init__(self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(
+        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, set_aside: Path | None
+    ) -> None:
         self.path = path
+        self.set_aside = set_aside  # where a damaged one was put when this one was opened
         self._writer = writer
         self._reader = reader
         self._lock = asyncio.Lock()
@@ -71,7 +74,7 @@ class Database:
         writer = await _connect(path)
         reader = await _connect(path)
         await reader.execute("PRAGMA query_only = ON")
-        return cls(path, writer, reader)
+        return cls(path, writer, reader, set_aside)
 
     async def close(self) -> None:
         """Waits for what is being written, then closes."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ralph_loop import __version__
+from ralph_loop.errors import reason
 from ralph_loop.shared.client import ResponseError
 from ralph_loop.shared.forward import PROTOCOL, HelperError
 from ralph_loop.terminal.asking import refused
@@ -79,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        return _tell(Problem(str(error)))
+        return _tell(Problem(reason(error)))
 
 
 def _dispatch(arguments: Sequence[str]) -> int:

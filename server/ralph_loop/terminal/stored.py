@@ -11,7 +11,7 @@ from typing import Any
 from ralph_loop.terminal import options, words
 from ralph_loop.terminal.asking import helper, print_json
 from ralph_loop.terminal.options import Json, Parser, number, usage
-from ralph_loop.terminal.screen import standard
+from ralph_loop.terminal.screen import Screen, standard
 from ralph_loop.terminal.words import one_line
 
 
@@ -34,7 +34,7 @@ def _table(given: argparse.Namespace, headers: Sequence[str], rows: Sequence[Seq
     if rows:
         tables.rows(screen, headers, rows)
     else:
-        screen.line(nothing)
+        screen.say(nothing)
 
 
 def _ask(given: argparse.Namespace, method: str, params: Json) -> Any:
@@ -177,8 +177,7 @@ def config(arguments: Sequence[str]) -> int:
     if given.json:
         return 0
     if given.what == "list":
-        rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in sorted(found["values"].items())]
-        _table(given, ("Key", "Value"), rows, "Nothing is configured; the defaults hold.")
+        _keys(standard(given.color), found["values"])
     elif given.what == "explain":
         rows = [(v["key"], json.dumps(v["value"], ensure_ascii=False), v["source"]) for v in found["values"]]
         _table(given, ("Key", "Value", "From"), rows, "There is no such key.")
@@ -188,6 +187,35 @@ def config(arguments: Sequence[str]) -> int:
     else:
         standard(given.color).line("Set." if given.what == "set" else "Deleted.")
     return 0
+
+
+def _keys(screen: Screen, values: Json) -> None:
+    """Every key there is: the user's value, else the default; what it may hold, and what it is for."""
+    from ralph_loop.agents.registry import ADAPTERS
+    from ralph_loop.engine.keys import known_keys
+
+    known = known_keys(ADAPTERS)
+    for name, key in known.items():
+        if name.startswith("binary.") and name not in values:
+            continue  # one for each agent
+        default = "none" if key.default in (None, "") else _shown(key.default)
+        if name not in values:
+            _key(screen, name, default, "the default", f"{key.allowed} · {key.description}")
+            continue
+        value = "(set)" if "password" in name else _shown(values[name])
+        _key(screen, name, value, f"yours; the default: {default}", f"{key.allowed} · {key.description}")
+    _key(screen, "binary.AGENT", "none", "the default", "path · the executable of an agent; see ralph-loop agents")
+    for name in sorted(values.keys() - known.keys()):
+        _key(screen, name, _shown(values[name]), "yours", "a key of your own")
+
+
+def _key(screen: Screen, name: str, value: str, source: str, about: str) -> None:
+    screen.line(f"{screen.paint(name, 'bold')} = {value}  {screen.paint(f'({source})', 'dim')}")
+    screen.say(about, indent="    ")
+
+
+def _shown(value: Any) -> str:
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _value(text: str) -> Any:

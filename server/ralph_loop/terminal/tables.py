@@ -71,7 +71,7 @@ def _files(record: Json, most: int) -> Text:
 
 def loops(screen: Screen, found: Sequence[Json]) -> None:
     if not found:
-        screen.line('There is no loop yet. Start one with ralph-loop run "…".')
+        screen.say('There is no loop yet. Start one with ralph-loop run "…".')
         return
     drop = ["Folder", "Files", "Started", "Agent", "Time", "Iteration", "Prompt"]
     _draw(screen, [_loop_row(loop) for loop in found], drop, 0, "Prompt", _PROMPT_WIDTH, folds=False)
