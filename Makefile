@@ -85,6 +85,7 @@ retest-agents: setup
 
 bench: setup ## benchmarks, told as ratios
 	$(BIN)/python tests/bench/flood.py
+	$(BIN)/python tests/bench/git_status.py
 
 # ----------------------------------------------------------------------------------------------------------- package
 package: $(VSIX) ## the wheel and the VSIX, in dist/
