@@ -18,6 +18,7 @@ from ralph_loop.terminal.transcript import COLOURS, ending
 
 FILES_SHOWN = 4
 _FILES_WIDTH, _PROMPT_WIDTH = 28, 16  # what they need at least, before other columns are left out
+_LAST_WIDTH = 16  # of the last column of a plain table, likewise
 _STATUS_COLOURS = {"running": "cyan", "completed": "green", "error": "red", "cancelled": "yellow", "interrupted": "red"}
 _LETTERS = {"create": "A", "modify": "M", "delete": "D", "rename": "R", "typeChange": "T"}  # as git shows them
 _FILE_COLOURS = {"create": "green", "delete": "red"}
@@ -99,10 +100,18 @@ def _tail(path: str, width: int) -> str:
 
 
 def rows(screen: Screen, headers: Sequence[str], found: Iterable[Sequence[Any]]) -> None:
-    """A plain table of text."""
+    """A plain table of text; where the terminal is too narrow for it, each row as a few lines."""
+    cells = [[_plain(str(cell)) for cell in row] for row in found]
+    widths = [max(map(_width, column), default=0) for column in zip(*cells, strict=True)]
+    if sum(widths[:-1]) + 3 * (len(headers) - 1) + min(widths[-1], _LAST_WIDTH) > screen.columns:
+        for first, *others in cells:
+            screen.say(first.plain, "bold")
+            for header, cell in zip(headers[1:], others, strict=True):
+                screen.say(f"{header}: {cell.plain}", indent="    ")
+        return
     table = _table(headers)
-    for row in found:
-        table.add_row(*(_plain(str(cell)) for cell in row))
+    for row in cells:
+        table.add_row(*row)
     _print(screen, table)
 
 

@@ -198,3 +198,12 @@ def test_what_an_agent_asks_is_shown_with_how_to_answer() -> None:
         "    - b",
         '  Answer with: ralph-loop answer --id que_1 "…"',
     ]
+
+
+def test_a_plain_table_that_does_not_fit_is_told_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [("default", "builtin", "One useful step per iteration, checked before it is left")]
+    for columns, expected in ((30, "default\n    From: builtin\n"), (120, "Id        From      What it is for\n")):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        stream = io.StringIO()
+        tables.rows(Screen(stream, colour="never"), ("Id", "From", "What it is for"), found)
+        assert stream.getvalue().startswith(expected), columns
