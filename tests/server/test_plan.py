@@ -115,10 +115,12 @@ def test_some_approved_the_rest_rejected_with_feedback(client: Client, dirty: Pa
     assert [operation["path"] for operation in left] == ["other.txt"]
     assert (dirty / "new.txt").read_text() == "new\n"
     assert client("status", runId=run)["status"] == "awaiting_approval"
+    assert client("plan/reject", runId=run, operationIds=[])["operations"] == left  # decides nothing, says nothing
     client("plan/reject", runId=run, operationIds=[ids["other.txt"]], feedback="no other, please")
     # the promise did not count, since not everything was approved; the second one does: it changed nothing
     assert client.settled(run)["iteration"] == 2
-    assert "no other, please" in client("prompt", runId=run, iteration=2)["prompt"]
+    prompt = client("prompt", runId=run, iteration=2)["prompt"]
+    assert "no other, please" in prompt and "without a comment" not in prompt
     assert not (dirty / "other.txt").exists()
     assert [record["promise"] for record in client("history", runId=run)["iterations"]] == ["completion"] * 2
 
@@ -298,3 +300,22 @@ def test_the_users_folder_is_read_only_for_the_agent(client: Client, dirty: Path
         assert "without write protection" in "".join(notes)
     assert [operation["path"] for operation in operations] == ["new.txt"]
     client("cancel", runId=run)
+
+
+def test_a_linked_working_tree_and_ignored_files(client: Client, box: Box, repo: Path) -> None:
+    """The main working tree is read-only too; ignored files are copied when asked for, and never come back."""
+    linked = repo / ".linked"
+    box.git(repo, "worktree", "add", "-q", str(linked), "-b", "linked")
+    (linked / ".gitignore").write_text(".env\n")
+    (linked / ".env").write_text("KEY=1\n")
+    for pattern in ("/etc/*", "../*", ""):
+        assert client.refused("config/set", key="planCopyIgnored", value=[pattern]).code == -32602
+    client("config/set", key="planCopyIgnored", value=[".env"])
+    run, operations = staged(client, linked, f"cat .env > seen; echo 2 > .env; echo 2 > {repo}/README" + DONE)
+    assert [operation["path"] for operation in operations] == ["seen"]
+    client("plan/approve", runId=run)
+    client.settled(run)
+    assert (linked / "seen").read_text() == (linked / ".env").read_text() == "KEY=1\n"
+    if client("status", runId=run)["confined"]:
+        assert (repo / "README").read_text() == "hello\n"
+    client("config/delete", key="planCopyIgnored")

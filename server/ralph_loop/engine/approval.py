@@ -60,6 +60,8 @@ class Approval:
             staged, chosen = await self._chosen(ids)
             state = self._loop.state
             said = feedback.strip() if feedback else ""
+            if not chosen and not said:
+                return staged
 
             async def store(writer: Writer) -> None:
                 await operations.mark(writer, chosen, "rejected")

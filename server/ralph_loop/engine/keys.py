@@ -106,9 +106,11 @@ def _choice(name: str, options: tuple[str, ...], default: str, description: str)
     return Key(name, " / ".join(options), default, description, check)
 
 
-def _list(name: str, description: str) -> Key:
+def _patterns(name: str, description: str) -> Key:
     def check(value: Any) -> None:
-        structure(value, list[str], "value")
+        for index, pattern in enumerate(structure(value, list[str], "value")):
+            if not pattern.strip() or pattern.startswith("/") or ".." in pattern.split("/") or "\0" in pattern:
+                raise InvalidParamsError(f"value[{index}]", "must be a pattern of paths below the repository's folder")
 
     return Key(name, "list of strings", None, description, check)
 
@@ -137,7 +139,7 @@ def known_keys(agents: Mapping[str, object]) -> dict[str, Key]:
         _typed("retentionDays", int, None, "output of loops that ended is kept for this many days", least=1),
         _typed("retentionBytes", int, None, "output of loops that ended is kept up to this many bytes", least=1),
         _choice("logLevel", LOG_LEVELS, "INFO", "how much the helper's log says, from its next start on"),
-        _list("planCopyIgnored", "ignored files that plan mode copies, as patterns"),
+        _patterns("planCopyIgnored", "ignored files that plan mode copies, as patterns"),
         _typed("opencode.url", str, None, "a running OpenCode server instead of one per loop"),
         _typed("opencode.password", str, None, "that server's password"),
     ]

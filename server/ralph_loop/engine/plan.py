@@ -121,10 +121,25 @@ class ConfinedGuard:
 
 def confinement_problem(place: Place, env: Mapping[str, str]) -> str | None:
     """Why the user's folder cannot be made read-only for agents here; None when it can. Blocks."""
-    home = env.get("HOME")
-    if home and Path(home).resolve().is_relative_to(place.root):
+    if _holds_home(place.root, env):
         return f"{place.root} holds your home directory, which agents need for their own files."
     return confine.confinement_available()
+
+
+def protected_folders(place: Place, env: Mapping[str, str]) -> list[Path]:
+    """The user's folder, its git directory and, for a linked working tree, the main one."""
+    found = [place.root]
+    if place.common_dir is not None:
+        found.append(place.common_dir)
+        main = place.common_dir.parent
+        if place.common_dir.name == ".git" and main != place.root and not _holds_home(main, env):
+            found.append(main)
+    return found
+
+
+def _holds_home(folder: Path, env: Mapping[str, str]) -> bool:
+    home = env.get("HOME")
+    return bool(home) and Path(home or "").resolve().is_relative_to(folder)
 
 
 class Approver:

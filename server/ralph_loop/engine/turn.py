@@ -18,7 +18,7 @@ from ralph_loop.engine.client import Client
 from ralph_loop.engine.committing import Committer
 from ralph_loop.engine.inbox import import_inbox
 from ralph_loop.engine.iteration import Iteration, Result
-from ralph_loop.engine.plan import ConfinedGuard, PlanRoom, confinement_problem
+from ralph_loop.engine.plan import ConfinedGuard, PlanRoom, confinement_problem, protected_folders
 from ralph_loop.engine.preparing import make_call, make_prompt
 from ralph_loop.engine.record import Also, LoopRecord
 from ralph_loop.engine.tracking import ALL_FILES, Tracked, Tracker
@@ -149,8 +149,7 @@ class Turns:
                 number, f"[ralph] Plan mode without write protection: {problem} The agent works in a copy all the same."
             )
             return self._guard
-        protected = [self._place.root, *([self._place.common_dir] if self._place.common_dir else [])]
-        return cast(Guard, ConfinedGuard(self._guard, protected, room.room))
+        return cast(Guard, ConfinedGuard(self._guard, protected_folders(self._place, client.env), room.room))
 
     async def close(self) -> None:
         """Ends what the agents keep warm."""
