@@ -39,13 +39,6 @@ def not_found(what: str, id_: str, hint: str = "") -> RalphError:
     return RalphError("notFound", f"There is no {what} {id_!r}.{' ' + hint if hint else ''}", what=what, id=id_)
 
 
-def reason(error: Exception) -> str:
-    """What went wrong, to what, for a person: `/some/path: File exists`."""
-    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str):
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
 def invalid_state(message: str, status: str, allowed: list[str]) -> RalphError:
     return RalphError("invalidState", message, status=status, allowed=allowed)
 

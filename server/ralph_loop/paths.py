@@ -119,3 +119,10 @@ def socket_path(data: Path) -> Path:
 
 def _digest(name: bytes) -> str:
     return hashlib.sha256(name).hexdigest()[:32]
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, to what, for a person: `/some/path: File exists`."""
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str):
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -190,7 +191,7 @@ class Engine:
         """Raises repoBusy while a loop runs, or is about to go on, in this repository."""
         for loop in self._loops.values():
             if loop.state.key == str(place.key) and loop.state.status in ("running", "waiting"):
-                raise _busy(loop.state.run_id, loop.guard.pid, loop.state.started_at)
+                raise _busy(loop.state.run_id, os.getpid(), loop.state.started_at)
 
     def _check_free(self, place: Place) -> None:
         """Two loops never share files, also when their repository came or went since the first began, or its lock was
@@ -198,7 +199,7 @@ class Engine:
         for loop in self._loops.values():
             state = loop.state
             if state.status not in ENDED and (state.root == str(place.root) or state.key == str(place.key)):
-                raise _busy(state.run_id, loop.guard.pid, state.started_at)
+                raise _busy(state.run_id, os.getpid(), state.started_at)
 
     async def _lock(self, key: Path, run_id: str, wait_ms: int) -> Guard:
         """The repository's lock, held by a new guard. Raises RalphError repoBusy."""

@@ -12,8 +12,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-from ralph_loop.errors import RalphError, reason
-from ralph_loop.paths import Paths
+from ralph_loop.errors import RalphError
+from ralph_loop.paths import Paths, reason
 from ralph_loop.shared import forward
 from ralph_loop.shared.daemon import embedded, serve
 from ralph_loop.shared.takeover import take_over

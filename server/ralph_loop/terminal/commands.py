@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ralph_loop import __version__
-from ralph_loop.errors import reason
+from ralph_loop.paths import reason
 from ralph_loop.shared.client import ResponseError
 from ralph_loop.shared.forward import PROTOCOL, HelperError
 from ralph_loop.terminal.asking import refused
