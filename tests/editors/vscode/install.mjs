@@ -3,7 +3,8 @@
 // Idempotent: a finished install is used as it is. It is built beside its place and moved there when it is whole,
 // so a half-finished one is never used. Needs a C++ compiler (two native modules) and Debian's chromium and ripgrep.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -35,10 +36,16 @@ function run(command, args, cwd, env = {}) {
   }
 }
 
-function ripgrep() {
-  return execFileSync("sh", ["-c", "command -v rg"], {
+function program(name) {
+  return execFileSync("sh", ["-c", `command -v ${name}`], {
     encoding: "utf8",
   }).trim();
+}
+
+/** The one that npm brings. Not by `npm root -g`: inside `npm --prefix … run` that is another place. */
+function nodeGyp() {
+  const npm = process.env.npm_execpath ?? realpathSync(program("npm"));
+  return createRequire(npm).resolve("node-gyp/bin/node-gyp.js");
 }
 
 function isReady() {
@@ -59,10 +66,7 @@ function install() {
     npm(["install", "--ignore-scripts", "--omit=dev"], vscode);
     npm(["ci", "--ignore-scripts", "--omit=dev"], join(vscode, "extensions"));
     const node = nodeDirectory();
-    const globals = execFileSync("npm", ["root", "-g"], {
-      encoding: "utf8",
-    }).trim();
-    const gyp = join(globals, "npm/node_modules/node-gyp/bin/node-gyp.js");
+    const gyp = nodeGyp();
     const modules = join(building, "node_modules");
     const preGyp = join(modules, "@mapbox/node-pre-gyp/bin/node-pre-gyp");
     // its own install script would download; npm may be told not to run it
@@ -77,7 +81,7 @@ function install() {
     symlinkSync("node_modules", join(vscode, "node_modules.asar"));
     const bin = join(vscode, "node_modules/@vscode/ripgrep/bin");
     mkdirSync(bin, { recursive: true });
-    symlinkSync(ripgrep(), join(bin, "rg"));
+    symlinkSync(program("rg"), join(bin, "rg"));
     writeFileSync(join(building, "ready"), stamp);
     rmSync(target, { recursive: true, force: true });
     renameSync(building, target);
