@@ -3,7 +3,16 @@
 // Idempotent: a finished install is used as it is. It is built beside its place and moved there when it is whole,
 // so a half-finished one is never used. Needs a C++ compiler (two native modules) and Debian's chromium and ripgrep.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";

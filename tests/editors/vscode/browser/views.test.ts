@@ -119,7 +119,10 @@ describe("the views", () => {
     await warning.waitFor();
     await window.shot("reset");
     await warning.getByRole("button", { name: "Reset" }).click();
-    await window.notification(/shop: /).waitFor();
-    assert.equal(read("README.md"), "# shop\n");
+    await window.until(
+      "the file as it was",
+      () => read("README.md"),
+      (text) => text === "# shop\n",
+    );
   });
 });
