@@ -121,7 +121,7 @@ describe("the views", () => {
     await warning.getByRole("button", { name: "Reset" }).click();
     await window.until(
       "the file as it was",
-      () => read("README.md"),
+      async () => read("README.md"),
       (text) => text === "# shop\n",
     );
   });
