@@ -90,8 +90,7 @@ describe("the views", () => {
     await window.shot("views");
     await window.row("work.txt").click();
     await window.page.locator(".tab.active", { hasText: "work.txt (iteration 2)" }).waitFor();
-    await window.row("Iteration 2").click({ button: "right" });
-    await window.page.locator(".context-view .action-label", { hasText: "Open Prompt" }).click();
+    await window.act("Iteration 2", "Open Prompt");
     await window.until(
       "the prompt",
       () => window.editor(),
@@ -112,16 +111,16 @@ describe("the views", () => {
     await window.answer("What the agent did");
     await row.filter({ hasNotText: "changed" }).waitFor();
     writeFileSync(join(agent.folder, "README.md"), "spoilt\n");
-    await row.click({ button: "right" });
+    const reset = await window.menu(row, "Reset…");
     await window.shot("repository-menu");
-    await window.page.locator(".context-view .action-label", { hasText: "Reset…" }).click();
+    await reset.click();
     const warning = window.page.locator(".monaco-dialog-box", { hasText: "1 file" });
     await warning.waitFor();
     await window.shot("reset");
     await warning.getByRole("button", { name: "Reset" }).click();
     await window.until(
       "the file as it was",
-      async () => read("README.md"),
+      () => Promise.resolve(read("README.md")),
       (text) => text === "# shop\n",
     );
   });

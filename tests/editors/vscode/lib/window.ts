@@ -209,11 +209,24 @@ export class Window {
     if ((await row.getAttribute("aria-expanded")) === "false") await row.locator(".monaco-tl-twistie").click();
   }
 
-  /** Clicks an action of a row: they are there while the mouse is over it, or in its menu. */
-  async act(row: string | Locator, title: string): Promise<void> {
+  /** The action of that title in the menu of a row. The menu closes when anything else takes the focus, an editor
+   * that is still opening for one: then it is opened again. */
+  async menu(row: string | Locator, title: string): Promise<Locator> {
     const place = typeof row === "string" ? this.row(row) : row;
-    await place.click({ button: "right" });
-    await this.page.locator(".context-view .action-label").getByText(title, { exact: true }).click();
+    const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
+    const open = async () => {
+      await place.click({ button: "right" });
+      return action.waitFor({ timeout: 3000 }).then(
+        () => true,
+        () => false,
+      );
+    };
+    await this.until(`${title} in a menu`, open, (shown) => shown);
+    return action;
+  }
+
+  async act(row: string | Locator, title: string): Promise<void> {
+    await (await this.menu(row, title)).click();
   }
 
   /** What the status bar item tells when the mouse rests on it. */
