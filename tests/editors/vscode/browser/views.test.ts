@@ -90,7 +90,7 @@ describe("the views", () => {
     await window.shot("views");
     await window.row("work.txt").click();
     await window.page.locator(".tab.active", { hasText: "work.txt (iteration 2)" }).waitFor();
-    await window.act("Iteration 2", "Open Prompt");
+    await window.act("Iteration 2", "Open Prompt of This Iteration");
     await window.until(
       "the prompt",
       () => window.editor(),

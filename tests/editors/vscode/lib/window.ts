@@ -215,6 +215,7 @@ export class Window {
     const place = typeof row === "string" ? this.row(row) : row;
     const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
     const open = async () => {
+      await this.page.keyboard.press("Escape");
       await place.click({ button: "right" });
       return action.waitFor({ timeout: 3000 }).then(
         () => true,
