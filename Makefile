@@ -77,7 +77,8 @@ test-agents: packages setup ## loops with the real agent CLIs against a model on
 
 retest: check
 	@[ -e $(PASSED)/python ] || $(PYTEST) --last-failed $(PYTHON_TESTS)
-	@[ -e $(PASSED)/editors ] || $(MAKE) test-editors
+	@[ -e $(PASSED)/editors ] || $(MAKE) --no-print-directory $(VSIX)
+	@[ -e $(PASSED)/editors ] || node tests/editors/run.mjs --failed
 
 retest-agents: setup
 	@[ -e $(PASSED)/agents ] || $(BIN)/python tests/agents/install.py

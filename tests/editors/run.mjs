@@ -1,14 +1,21 @@
-// Runs the tests in editors: `node run.mjs [unit | host | browser | neovim | browser/loop …]`, all tests without a name.
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+// Runs the tests in editors: `node run.mjs [unit | host | browser | neovim | browser/loop …]`, all tests without a name;
+// `node run.mjs --failed`: the files that failed the last time.
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
 
 const here = import.meta.dirname;
 const root = resolve(here, "../..");
 const extension = join(root, "extension");
 const out = join(extension, "out");
-const kinds = process.argv.length > 2 ? process.argv.slice(2) : ["browser", "host", "neovim", "unit"];
+const all = ["browser", "host", "neovim", "unit"];
+const failed = join(root, ".cache/editor-tests-failed.json");
+const wanted = process.argv.slice(2);
+const kinds = wanted[0] === "--failed" ? lastFailed() : wanted.length ? wanted : all;
 
 if (kinds.some((kind) => /^(browser|host)/.test(kind))) {
   const options = { stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" };
@@ -17,19 +24,27 @@ if (kinds.some((kind) => /^(browser|host)/.test(kind))) {
 }
 execFileSync(process.execPath, ["esbuild.mjs", "--tests"], { cwd: extension, stdio: "inherit" });
 
-const files = kinds.flatMap((kind) => {
+const names = kinds.flatMap((kind) => {
   const [folder, name] = kind.split("/");
-  const wanted = name ? (file) => file === `${name}.test.js` : (file) => file.endsWith(".test.js");
-  return readdirSync(join(out, folder))
-    .filter(wanted)
-    .map((file) => join(out, folder, file));
+  const files = readdirSync(join(out, folder)).filter((file) => file.endsWith(".test.js"));
+  return files.map((file) => `${folder}/${file.slice(0, -".test.js".length)}`).filter((file) => !name || file === kind);
 });
 // each file has a VS Code and a browser of its own: two at a time keep two cores busy
-const { status } = spawnSync(process.execPath, ["--test", "--test-concurrency=2", "--test-reporter=spec", ...files], {
-  cwd: extension,
-  stdio: "inherit",
-});
-process.exit(status ?? 1);
+const bad = new Set();
+const files = names.map((name) => join(out, `${name}.test.js`));
+process.chdir(extension);
+const tests = run({ files, concurrency: 2, timeout: 900_000 });
+tests.on("test:fail", ({ file }) => bad.add(names[files.indexOf(file)] ?? "?"));
+tests.compose(new spec()).pipe(process.stdout);
+await once(tests, "end");
+mkdirSync(dirname(failed), { recursive: true });
+writeFileSync(failed, JSON.stringify(bad.has("?") ? names : [...bad]));
+process.exitCode = bad.size ? 1 : 0;
+
+function lastFailed() {
+  const names = existsSync(failed) ? JSON.parse(readFileSync(failed, "utf8")) : [];
+  return names.length ? names : all;
+}
 
 /** Installs the package as a person does, once: the servers of all test files take a copy (see `lib/server.ts`). */
 function installExtension(server) {

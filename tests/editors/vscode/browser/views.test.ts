@@ -61,8 +61,15 @@ describe("the views", () => {
     await window.answer("HINT-other1: not like this");
     await window.waitForStatus(/2\/50 · review/);
     assert.ok(!existsSync(join(agent.folder, "work.txt")));
-    await window.act("work.txt", "Approve");
-    await window.waitForStatus(/2\/50 · done/);
+    // the row may still be the rejected one's for a moment: approving that is refused, and changes nothing
+    const approve = async () => {
+      await window.act("work.txt", "Approve");
+      return window.waitForStatus(/2\/50 · done/, 5000).then(
+        () => true,
+        () => false,
+      );
+    };
+    await window.until("its approval", approve, (done) => done);
     assert.equal(read("work.txt"), "work 2\n");
     await window.command("Ralph Loop: Show Output");
     assert.match(await window.outputOfLastLoop(), /^begin 2\nsaw HINT-other1$/m);
