@@ -226,8 +226,17 @@ export class Window {
     return action;
   }
 
+  /** Chooses an action in the menu of a row. A menu takes no click in its first 100 ms: then it is still open. */
   async act(row: string | Locator, title: string): Promise<void> {
-    await (await this.menu(row, title)).click();
+    const action = await this.menu(row, title);
+    const choose = async () => {
+      await action.click();
+      return action.waitFor({ state: "hidden", timeout: 500 }).then(
+        () => true,
+        () => false,
+      );
+    };
+    await this.until(`${title} chosen`, choose, (chosen) => chosen);
   }
 
   /** What the status bar item tells when the mouse rests on it. */
