@@ -62,8 +62,9 @@ class Outbox:
             await self._pump
         self._mark_closed()
         self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.wait_for(self._writer.wait_closed(), flush_s)
+        self._writer.transport.abort()  # a client that reads nothing must not keep the helper from ending
 
     def _mark_closed(self) -> None:
         self.closed.set()
