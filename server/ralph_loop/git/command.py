@@ -93,7 +93,7 @@ class Git:
         if program is None:
             raise GitMissingError("git was not found on your PATH. Install git, or start the editor where it is found.")
         async with _pipe() as (out, out_end), _pipe() as (err, err_end):
-            process = await asyncio.create_subprocess_exec(
+            starting = asyncio.create_subprocess_exec(
                 program,
                 *(() if hooks else _NO_HOOKS),
                 *args,
@@ -104,6 +104,7 @@ class Git:
                 stderr=err_end,
                 start_new_session=True,
             )
+            process = await _started(asyncio.create_task(starting, name="git start"))
             out_end.close()
             err_end.close()
             kept = bytearray(), bytearray()
@@ -176,6 +177,15 @@ def _ssh(env: Mapping[str, str], place: Place | None) -> dict[str, str]:
     if env.get("GIT_SSH_VARIANT", "ssh") not in ("ssh", "auto"):
         return {}
     return {"GIT_SSH_COMMAND": f"{command or 'ssh'} -o BatchMode=yes"}
+
+
+async def _started(starting: asyncio.Task[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
+    """The process. Cancelled meanwhile, asyncio would kill git alone: its hooks may run by then."""
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.shield(_end(await starting))
+        raise
 
 
 async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -279,10 +280,22 @@ async def test_a_remote_that_never_answers(tmp_path: Path, repo: Path, env: Env,
     assert not await asyncio.to_thread(lambda: list(tmp_path.glob(".x*")))
 
 
+@pytest.mark.parametrize("while_starting", [False, True])
 async def test_a_cancelled_command_ends_with_all_it_started(
-    repo: Path, command: Command, git: Git, monkeypatch: pytest.MonkeyPatch
+    repo: Path, command: Command, git: Git, monkeypatch: pytest.MonkeyPatch, while_starting: bool
 ) -> None:
     monkeypatch.setattr("ralph_loop.git.command.GRACE", 0.1)
+    go_on = asyncio.Event()
+    start = asyncio.create_subprocess_exec
+
+    async def slowly(*args: Any, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*args, **options)
+        await go_on.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+    if not while_starting:
+        go_on.set()
     fifo = repo / ".git" / "fifo"
     os.mkfifo(fifo)
     script(
@@ -294,14 +307,16 @@ async def test_a_cancelled_command_ends_with_all_it_started(
     committing = asyncio.create_task(write.commit(command, "x"))
     child = int(await asyncio.to_thread(fifo.read_text))
     committing.cancel()
+    asyncio.get_running_loop().call_soon(go_on.set)
     with pytest.raises(asyncio.CancelledError):
         await committing
     await asyncio.to_thread(wait_for_end, child)
 
 
 def wait_for_end(process: int) -> None:
-    """Returns when a process of somebody else's has ended; the test's time limit is the limit."""
-    while True:
+    """Returns when a process of somebody else's has ended."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
         except (FileNotFoundError, ProcessLookupError):
@@ -309,6 +324,7 @@ def wait_for_end(process: int) -> None:
         if state == "Z":
             return
         time.sleep(0.01)
+    raise AssertionError(f"process {process} still runs")
 
 
 async def test_a_hook_that_leaves_something_running_does_not_hang(repo: Path, command: Command, git: Git) -> None:
