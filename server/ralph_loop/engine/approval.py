@@ -15,6 +15,7 @@ from ralph_loop.engine.plan import Approver
 from ralph_loop.engine.record import Also, LoopRecord
 from ralph_loop.engine.wishes import Wishes
 from ralph_loop.errors import invalid_state, not_found
+from ralph_loop.git.journal import Outcome
 from ralph_loop.git.locate import Place
 from ralph_loop.protocol import Operation
 from ralph_loop.store import iterations, operations, sessions
@@ -42,16 +43,19 @@ class Approval:
             before, after = await self._trees(chosen)
             committer = await self._committer(client) if chosen else None
             await self._database.write(lambda writer: operations.mark(writer, chosen, "applying"))
+            approver = self._approver(client.env)
             try:
-                await self._approver(client.env).apply(before, after, staged, chosen)
-            except BaseException:
-                await self._database.write(lambda writer: operations.mark(writer, chosen, "staged"))
+                await approver.apply(before, after, staged, chosen)
+            except Exception:
+                if not approver.is_half_done:  # else the next start ends it and knows what became of it
+                    await self._database.write(lambda writer: operations.mark(writer, chosen, "staged"))
                 raise
             changes: dict[str, Any] = {}
             if committer is not None:
                 changes["leftovers"] = await self._commit(committer, chosen)
             left = len(staged) - len(chosen)
             await self._settle(lambda writer: operations.mark(writer, chosen, "approved"), left, **changes)
+            await asyncio.to_thread(approver.forget)
         return await self.staged()
 
     async def reject(self, ids: Sequence[str] | None, feedback: str | None) -> list[Operation]:
@@ -75,17 +79,21 @@ class Approval:
         return await self.staged()
 
     async def recover(self) -> None:
-        """After a crash: operations that were being applied are approved or staged, as the tree says."""
+        """After a crash: operations that were being applied are approved or staged, as the journal says."""
         unsure = await operations.applying(self._database, self._loop.state.run_id)
         if not unsure:
             return
-        _, after = await self._trees(unsure)
-        done = await self._approver({}).is_applied(after, unsure)
-        left = len(await self.staged()) - (len(unsure) if done else 0)
-        await self._settle(lambda writer: operations.mark(writer, unsure, "approved" if done else "staged"), left)
+        approver = self._approver({})
+        done = await asyncio.to_thread(approver.outcome)
+        left = len(await self.staged()) - (len(unsure) if done.applied else 0)
+        await self._loop.note(unsure[0].iteration, _recovered(done, len(unsure), self._loop.state.config.auto_commit))
+        await self._loop.output.end_iteration()
+        state = "approved" if done.applied else "staged"
+        await self._settle(lambda writer: operations.mark(writer, unsure, state), left)
+        await asyncio.to_thread(approver.forget)
 
     def _approver(self, env: Mapping[str, str]) -> Approver:
-        return Approver(self._loop.around.paths, self._place, env)
+        return Approver(self._loop.around.paths, self._place, self._loop.state.run_id, env)
 
     async def _committer(self, client: Client) -> Committer | None:
         if not self._loop.state.config.auto_commit:
@@ -151,3 +159,16 @@ async def verdict(loop: LoopRecord) -> dict[str, Any]:
         "stop_reason": deferred.stop_reason,
         "error": deferred.error,
     }
+
+
+def _recovered(outcome: Outcome, number: int, auto_commit: bool) -> str:
+    """What a person is told of an approval that a crash cut short."""
+    files = f"{number} change{'' if number == 1 else 's'}"
+    if not outcome.applied:
+        return f"[ralph] The approval of {files} was cut short and taken back: they wait for approval again."
+    lines = [f"[ralph] The approval of {files} was cut short; the rest was applied at the restart."]
+    if outcome.left:
+        lines.append(f"Changed by somebody else meanwhile and left as it is: {', '.join(outcome.left[:20])}.")
+    if auto_commit:
+        lines.append("Nothing was committed of it.")
+    return " ".join(lines)

@@ -411,7 +411,7 @@ class Engine:
     # ------------------------------------------------------------------------------------------------------ recovery
     async def _recover_plans(self) -> None:
         try:
-            await plan.recover(self.paths)
+            await plan.recover(self.paths, self.database)
         except (ApplyError, OSError) as error:  # the journal stays: the next start tries again
             log.error("approved changes are still half applied: %s", error)
 

@@ -18,14 +18,15 @@ from ralph_loop.agents.guard_client import Guard
 from ralph_loop.engine.tracking import Tracked, store_directory
 from ralph_loop.errors import InvalidParamsError, RalphError
 from ralph_loop.git import apply as applying
-from ralph_loop.git import confine, workcopy
+from ralph_loop.git import confine, journal, workcopy
 from ralph_loop.git.changes import path_fields
-from ralph_loop.git.folder import Folder
-from ralph_loop.git.journal import ApplyError, TreeChangedError, is_side
+from ralph_loop.git.journal import ApplyError, Outcome, TreeChangedError
 from ralph_loop.git.locate import Place
 from ralph_loop.git.snapshot import SnapshotError, SnapshotStore
 from ralph_loop.paths import Paths
-from ralph_loop.protocol import MAX_FILES_IN_RECORD, Change, Operation
+from ralph_loop.protocol import MAX_FILES_IN_RECORD, Operation
+from ralph_loop.store import operations
+from ralph_loop.store.database import Database
 from ralph_loop.store.ids import new_id
 
 
@@ -87,12 +88,12 @@ class PlanRoom:
             after, changes = await asyncio.to_thread(workcopy.collect, self._store, self._copy, name)
         except SnapshotError as error:
             raise PlanError(f"What the agent changed could not be read: {error}") from error
-        operations = [
+        staged = [
             Operation(operation_id=new_id("op"), iteration=iteration, **attrs.asdict(change, recurse=False))
             for change in changes.files
         ]
         left_out = [f"{path_fields(path)[0]} ({why})" for path, why in sorted(self._store.problems.items())]
-        return Staged(after, operations, Tracked(changes.files[:MAX_FILES_IN_RECORD], changes.total), left_out)
+        return Staged(after, staged, Tracked(changes.files[:MAX_FILES_IN_RECORD], changes.total), left_out)
 
     async def discard(self) -> None:
         """Removes the copy."""
@@ -143,16 +144,17 @@ def _holds_home(folder: Path, env: Mapping[str, str]) -> bool:
 
 
 class Approver:
-    """Applies operations to the user's tree: all or none."""
+    """Applies operations of one loop to the user's tree: all or none. What became of it is known, also after a crash,
+    until it is forgotten."""
 
-    def __init__(self, paths: Paths, place: Place, env: Mapping[str, str]) -> None:
-        self._paths = paths
+    def __init__(self, paths: Paths, place: Place, run_id: str, env: Mapping[str, str]) -> None:
+        self._journal = paths.journals / run_id
         self._store = SnapshotStore(store_directory(paths.snapshots, place), place, env)
 
     async def apply(self, before: str, after: str, staged: Sequence[Operation], chosen: Sequence[Operation]) -> None:
         """Raises RalphError treeChanged or gitFailed, InvalidParamsError for a partial choice that leaves a half."""
         try:
-            await asyncio.to_thread(applying.apply, self._store, before, after, staged, chosen, self._paths.journals)
+            await asyncio.to_thread(applying.apply, self._store, before, after, staged, chosen, self._journal)
         except applying.IncompleteError as error:
             raise InvalidParamsError("operationIds", str(error)) from None
         except TreeChangedError as error:
@@ -160,22 +162,24 @@ class Approver:
         except (ApplyError, SnapshotError) as error:
             raise RalphError("gitFailed", str(error), exitCode=-1, stderr=str(error)) from None
 
-    async def is_applied(self, after: str, chosen: Sequence[Change]) -> bool:
-        """Whether the tree already has all of the changes."""
-        return await asyncio.to_thread(_is_applied, self._store, after, chosen)
+    @property
+    def is_half_done(self) -> bool:
+        """Whether the tree is half changed until the helper's next start (a full disk)."""
+        return journal.is_open(self._journal)
+
+    def outcome(self) -> Outcome:
+        """How the last one ended. Raises OSError, ValueError."""
+        return journal.outcome(self._journal)
+
+    def forget(self) -> None:
+        """The outcome is stored elsewhere. Raises OSError."""
+        journal.forget(self._journal)
 
 
-def _is_applied(store: SnapshotStore, after: str, chosen: Sequence[Change]) -> bool:
-    with Folder(store.place.root) as folder:
-        for change in chosen:
-            for path in applying.paths_of(change):
-                if not is_side(folder.state(path), store.find(after, path), store.file_mode()):
-                    return False
-    return True
-
-
-async def recover(paths: Paths) -> None:
+async def recover(paths: Paths, database: Database) -> None:
     """After a crash: what was being applied is ended or taken back, and no copy is left. Raises OSError, ApplyError."""
-    await asyncio.to_thread(applying.recover, paths.journals)
+    for directory in await asyncio.to_thread(applying.recover, paths.journals):
+        if not await operations.applying(database, directory.name):  # else the loop asks for the outcome
+            await asyncio.to_thread(journal.forget, directory)
     for folder in await asyncio.to_thread(lambda: list(paths.copies.iterdir())):
         await asyncio.to_thread(workcopy.discard, folder)

@@ -8,7 +8,6 @@ an error rolled back: the old content is in the snapshot store.
 from __future__ import annotations
 
 import base64
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from ralph_loop.git.folder import Folder, Rights
-from ralph_loop.git.journal import ApplyError, Journal, Recovered, Step, TreeChangedError, is_side, why
+from ralph_loop.git.journal import ApplyError, Journal, Step, TreeChangedError, is_side, why
 from ralph_loop.git.snapshot import SnapshotStore
 from ralph_loop.protocol import Change
 
@@ -32,12 +31,13 @@ class IncompleteError(Exception):
 
 
 def apply(
-    store: SnapshotStore, before: str, after: str, staged: Sequence[Change], chosen: Sequence[Change], journals: Path
+    store: SnapshotStore, before: str, after: str, staged: Sequence[Change], chosen: Sequence[Change], journal: Path
 ) -> None:
     """Makes the chosen ones of the staged changes between two trees in the working tree of `store`.
 
-    `journals` is a folder in the data directory, see `recover`. Raises IncompleteError, TreeChangedError, ApplyError:
-    the tree is then as it was, unless the last one says otherwise; SnapshotError when a tree is not in the store.
+    `journal` is a new folder in the data directory's folder of journals, see `recover`; it tells the outcome until it
+    is forgotten. Raises IncompleteError, TreeChangedError, ApplyError: the tree is then as it was, unless the last one
+    says otherwise; SnapshotError when a tree is not in the store.
     """
     wanted = set(chosen)
     missing = [change for change in belonging(staged, chosen) if change not in wanted]
@@ -49,22 +49,20 @@ def apply(
         with Folder(root) as folder:
             file_mode = store.file_mode()
             checked = _check(folder, steps, chosen, file_mode)
-            journal = Journal.create(journals, root, store.objects, folder, checked, file_mode)
-            journal.carry_out(folder)
+            Journal.create(journal, root, store.objects, folder, checked, file_mode).carry_out(folder)
     except (OSError, ValueError) as error:
         raise ApplyError(f"Nothing was applied in {root}: {why(error)}") from error
 
 
-def recover(journals: Path) -> list[Recovered]:
-    """Ends what a crash interrupted: carried through when it was committed, else taken back. Raises ApplyError."""
-    found: list[Recovered] = []
-    for directory in sorted(journals.glob("apply-*")):
+def recover(journals: Path) -> list[Path]:
+    """Ends what a crash interrupted: carried through when it was committed, else taken back. All journals there are,
+    each of which tells its outcome. Raises ApplyError."""
+    found = sorted(path for path in journals.iterdir() if path.is_dir())
+    for directory in found:
         try:
             journal = Journal.load(directory)
-            if journal is None:
-                shutil.rmtree(directory)
-            else:
-                found.append(journal.recover())
+            if journal is not None:
+                journal.recover()
         except (OSError, ValueError, KeyError, pygit2.GitError) as error:
             raise ApplyError(f"What {directory} was applying is not finished: {error}") from error
     return found

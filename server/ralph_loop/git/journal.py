@@ -1,7 +1,8 @@
 """The journal of one apply: what is done to the user's tree, so that it can be ended or taken back after a crash.
 
 A folder in the data directory with `plan.json` and marks: `commit` (from here on everything is carried through),
-`abort` (everything is taken back), `done` (either is complete). Without a mark nothing was done yet.
+`abort` (everything is taken back), `done` (either is complete). Without a mark nothing was done yet. What remains when
+it is complete are the marks: they tell whoever asked for it how it ended, until it is forgotten.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import base64
 import contextlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,10 @@ class Step:
 
 
 @attrs.frozen
-class Recovered:
-    """An apply that a crash had interrupted: whether it was carried through, and paths changed by others since."""
+class Outcome:
+    """How an apply ended: whether it was carried through, and the paths that were left, as others had changed them
+    between a crash and its recovery."""
 
-    root: Path
     applied: bool
     left: list[str]
 
@@ -71,14 +71,17 @@ class Journal:
 
     @classmethod
     def create(
-        cls, journals: Path, root: Path, store: Path, folder: Folder, steps: list[Step], file_mode: bool
+        cls, directory: Path, root: Path, store: Path, folder: Folder, steps: list[Step], file_mode: bool
     ) -> Journal:
-        """Writes a plan down. Raises OSError."""
-        token = secrets.token_hex(8)
+        """Writes a plan down in a new directory. Raises OSError, ApplyError."""
+        if is_open(directory):
+            raise ApplyError(f"What was approved before is half applied in {root}. Restart the helper: that ends it.")
+        forget(directory)
+        token = directory.name
         above = folder.state(b".ralph")
         inside = above is None or above.mode == FileMode.TREE
         staging = f".ralph/.{token}.tmp" if inside else f".ralph-{token}.tmp"
-        journal = cls(journals / f"apply-{token}", root, store, staging.encode(), above is None, file_mode, steps)
+        journal = cls(directory, root, store, staging.encode(), above is None, file_mode, steps)
         journal.directory.mkdir(mode=0o700, parents=True)
         partial = journal.directory / "plan.tmp"
         with partial.open("wb") as file:
@@ -128,11 +131,11 @@ class Journal:
         """All or nothing. Raises TreeChangedError, ApplyError."""
         try:
             self._stage(folder)
-            self._mark("commit")
         except OSError as error:
             self._finish(folder)
             raise ApplyError(f"Nothing was applied in {self.root}: {why(error)}") from error
         try:
+            self._mark("commit")
             different = self._settle(folder, forward=True)
             if different:
                 raise TreeChangedError(different)
@@ -144,24 +147,23 @@ class Journal:
             raise
         self._finish(folder)
 
-    def recover(self) -> Recovered:
+    def recover(self) -> None:
         """Ends what a crash interrupted. Raises OSError, ApplyError."""
         with Folder(self.root) as folder:
             committed, aborted, done = ((self.directory / name).exists() for name in ("commit", "abort", "done"))
-            applied, left = committed and not aborted, list[bytes]()
             if done or not committed:
                 self._finish(folder)
             elif aborted:
-                left = self._take_back(folder)
+                self._take_back(folder)
             else:
                 try:
                     left = self._settle(folder, forward=True, partly=True)
-                    self._finish(folder)
                 except OSError as error:
-                    applied, left = False, self._take_back(folder, error)
-        return Recovered(self.root, applied, [path_fields(path)[0] for path in left])
+                    self._take_back(folder, error)
+                else:
+                    self._finish(folder, left)
 
-    def _take_back(self, folder: Folder, cause: Exception | None = None) -> list[bytes]:
+    def _take_back(self, folder: Folder, cause: Exception | None = None) -> None:
         try:
             self._mark("abort")
             left = self._settle(folder, forward=False, partly=True)
@@ -171,8 +173,7 @@ class Journal:
             raise ApplyError(
                 f"{self.root} is half changed: {because}. It is tried again when the helper starts the next time."
             ) from error
-        self._finish(folder)
-        return left
+        self._finish(folder, left)
 
     def _settle(self, folder: Folder, forward: bool, partly: bool = False) -> list[bytes]:
         """Brings every path to one side; what is there already is left alone, so that it can be done again.
@@ -237,8 +238,10 @@ class Journal:
             raise OSError(f"the content of {path_fields(self.steps[number].path)[0]} is lost: {error}") from error
         folder.write(name, side[0], data, rights, self.file_mode)
 
-    def _mark(self, name: str) -> None:
-        with (self.directory / name).open("wb") as file:
+    def _mark(self, name: str, text: str = "") -> None:
+        with (self.directory / name).open("w") as file:
+            file.write(text)
+            file.flush()
             os.fsync(file.fileno())
         handle = os.open(self.directory, os.O_RDONLY)
         try:
@@ -246,10 +249,11 @@ class Journal:
         finally:
             os.close(handle)
 
-    def _finish(self, folder: Folder) -> None:
-        """Removes the staging folder and the journal. What fails is left for `recover`: the tree is as it should be."""
+    def _finish(self, folder: Folder, left: Sequence[bytes] = ()) -> None:
+        """Removes the staging folder and the plan. What fails is left for `recover`: the tree is as it should be."""
         with contextlib.suppress(OSError):
-            self._mark("done")
+            if not (self.directory / "done").exists():
+                self._mark("done", json.dumps([path_fields(path)[0] for path in left]))
         with contextlib.suppress(OSError):
             state = folder.state(self.staging)
             if state is not None and state.mode == FileMode.TREE:
@@ -258,8 +262,27 @@ class Journal:
                 folder.clear(self.staging)
             if self.makes_folder:
                 folder.clear_parents(self.staging)
-            (self.directory / "plan.json").unlink()  # first: without it the rest says nothing
-            shutil.rmtree(self.directory)
+            (self.directory / "plan.json").unlink()
+
+
+def outcome(directory: Path) -> Outcome:
+    """How the apply of a journal ended; one that never began was not applied. Raises OSError, ValueError."""
+    applied = (directory / "commit").exists() and not (directory / "abort").exists()
+    try:
+        return Outcome(applied, json.loads((directory / "done").read_text() or "[]"))
+    except FileNotFoundError:
+        return Outcome(applied, [])
+
+
+def is_open(directory: Path) -> bool:
+    """Whether an apply is not ended: the next `recover` does it."""
+    return (directory / "plan.json").exists()
+
+
+def forget(directory: Path) -> None:
+    """Removes what tells the outcome, and nothing that is still needed to end an apply. Raises OSError."""
+    if directory.exists() and not is_open(directory):
+        shutil.rmtree(directory)
 
 
 def why(error: Exception) -> str:

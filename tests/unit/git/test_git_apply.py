@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ralph_loop.git import apply as applying
+from ralph_loop.git import journal as journals
 from ralph_loop.git.apply import IncompleteError, recover
-from ralph_loop.git.journal import ApplyError, TreeChangedError
+from ralph_loop.git.journal import ApplyError, Outcome, TreeChangedError
 from ralph_loop.git.locate import locate
 from ralph_loop.git.snapshot import SnapshotStore
 from ralph_loop.protocol import Change
@@ -82,11 +83,28 @@ def staged(store: SnapshotStore, before: Tree, after: Tree) -> tuple[str, str, l
 
 
 def apply(store: SnapshotStore, plan: tuple[str, str, list[Change]], chosen: list[Change] | None = None) -> None:
-    journals = store.place.root.parent / "journals"
+    journal = journals_of(store) / "run"
+    forget(journals_of(store))
     try:
-        applying.apply(store, *plan, plan[2] if chosen is None else chosen, journals)
+        applying.apply(store, *plan, plan[2] if chosen is None else chosen, journal)
+    except Exception:
+        assert not journals.outcome(journal).applied
+        raise
+    else:
+        assert journals.outcome(journal) == Outcome(True, [])
     finally:
-        assert not list(journals.glob("*"))
+        forget(journals_of(store))
+
+
+def journals_of(store: SnapshotStore) -> Path:
+    return store.place.root.parent / "journals"
+
+
+def forget(folder: Path) -> None:
+    """Nothing is needed any more once an apply has ended."""
+    for journal in folder.glob("*"):
+        journals.forget(journal)
+    assert not list(folder.glob("*"))
 
 
 names = st.sampled_from(["a", "b", "c", "d", "a/a", "a/b", "b/a", "b/c/a", "b/c/b", "d/e/f/g", "\n", "d/\udcff"])
@@ -197,7 +215,7 @@ def kill() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_at_every_step(store: SnapshotStore) -> None:
-    root, journals = store.place.root, store.place.root.parent / "journals"
+    root, folder = store.place.root, journals_of(store)
     plan = staged(store, BEFORE, AFTER)
     seen: set[bool] = set()
     for at in range(1, 1000):
@@ -205,14 +223,15 @@ def test_killed_at_every_step(store: SnapshotStore) -> None:
 
         def work(at: int = at) -> None:
             interrupt(at, kill)
-            applying.apply(store, *plan, plan[2], journals)
+            applying.apply(store, *plan, plan[2], folder / "run")
 
         status = in_child(work)
-        done = recover(journals)
-        assert all(one.left == [] for one in done)
-        assert read(root) in (BEFORE, AFTER), at
-        seen.add(read(root) == AFTER)
-        assert not list(journals.glob("*")) and not list(root.glob(".ralph*"))
+        recover(folder)
+        outcome = journals.outcome(folder / "run")
+        assert (read(root), outcome.left) == (AFTER if outcome.applied else BEFORE, []), at
+        seen.add(outcome.applied)
+        forget(folder)
+        assert not list(root.glob(".ralph*"))
         if status == 0:
             assert read(root) == AFTER and at > 40
             break
@@ -222,32 +241,32 @@ def test_killed_at_every_step(store: SnapshotStore) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_again_while_recovering(store: SnapshotStore) -> None:
-    root, journals = store.place.root, store.place.root.parent / "journals"
+    root, folder = store.place.root, journals_of(store)
     plan = staged(store, BEFORE, AFTER)
     for first in range(30, 75, 9):
         write(root, BEFORE)
 
         def work(at: int = first) -> None:
             interrupt(at, kill)
-            applying.apply(store, *plan, plan[2], journals)
+            applying.apply(store, *plan, plan[2], folder / "run")
 
         in_child(work)
         for at in range(1, 200, 5):
 
             def again(at: int = at) -> None:
                 interrupt(at, kill)
-                recover(journals)
+                recover(folder)
 
             if in_child(again) == 0:
                 break
-        assert read(root) in (BEFORE, AFTER)
-        assert not list(journals.glob("*"))
+        assert read(root) == (AFTER if journals.outcome(folder / "run").applied else BEFORE)
+        forget(folder)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_an_error_at_every_step(store: SnapshotStore) -> None:
     """A full disk, a lost right: refused with everything as it was, or applied."""
-    root, journals = store.place.root, store.place.root.parent / "journals"
+    root, folder = store.place.root, journals_of(store)
     plan = staged(store, BEFORE, AFTER)
 
     def fail() -> None:
@@ -259,15 +278,17 @@ def test_an_error_at_every_step(store: SnapshotStore) -> None:
 
         def work(at: int = at) -> None:
             interrupt(at, fail)
-            applying.apply(store, *plan, plan[2], journals)
+            applying.apply(store, *plan, plan[2], folder / "run")
 
         status = in_child(work)
         assert status in (0, 1)
         assert read(root) == (AFTER if status == 0 else BEFORE), at
         refused += status
-        recover(journals)
+        recover(folder)
         assert read(root) == (AFTER if status == 0 else BEFORE), at
-        assert not list(journals.glob("*")) and not list(root.glob(".ralph*/*"))
+        assert journals.outcome(folder / "run").applied == (status == 0)
+        forget(folder)
+        assert not list(root.glob(".ralph*/*"))
         if at > 120:
             break
     assert refused > 20
@@ -332,12 +353,12 @@ def test_modes_that_do_not_count(tmp_path: Path, repo: Path, git: Git, env: dict
     after = store.take("after")
     (repo / "a.txt").write_text("".join(f"line {n}\n" for n in range(10)))
     changes = store.changes(before, after).files
-    applying.apply(store, before, after, changes, changes, tmp_path / "journals")
+    applying.apply(store, before, after, changes, changes, tmp_path / "journal")
     assert (repo / "a.txt").read_text() == "x\n" and (repo / "a.txt").stat().st_mode & 0o111
 
 
 def test_changed_between_a_crash_and_the_next_start(store: SnapshotStore) -> None:
-    root, journals = store.place.root, store.place.root.parent / "journals"
+    root, folder = store.place.root, journals_of(store)
     plan = staged(store, BEFORE, AFTER)
 
     def work() -> None:
@@ -352,13 +373,14 @@ def test_changed_between_a_crash_and_the_next_start(store: SnapshotStore) -> Non
 
         original: Callable[..., None] = os.rename
         setattr(os, "rename", rename)  # noqa: B010
-        applying.apply(store, *plan, plan[2], journals)
+        applying.apply(store, *plan, plan[2], folder / "run")
 
     assert in_child(work) == -signal.SIGKILL
     (root / "link").unlink()
     (root / "link").write_text("mine\n")
-    (done,) = recover(journals)
-    assert (done.applied, done.left, done.root) == (True, ["link"], root)
+    assert recover(folder) == [folder / "run"]
+    assert journals.outcome(folder / "run") == Outcome(True, ["link"])
+    forget(folder)
     assert read(root) == {**AFTER, "link": ("file", b"mine\n")}
 
 
@@ -367,4 +389,4 @@ def test_a_path_out_of_the_repository_is_refused(store: SnapshotStore) -> None:
     for path in ("../x", "/etc/x", "a//b", ".git/config", "d/.GIT/x"):
         bad = Change(path=path, kind="create", added=0, removed=0, binary=False)
         with pytest.raises(ApplyError):
-            applying.apply(store, plan[0], plan[1], [bad], [bad], store.place.root.parent / "journals")
+            applying.apply(store, plan[0], plan[1], [bad], [bad], journals_of(store) / "bad")
