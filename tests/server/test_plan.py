@@ -268,6 +268,50 @@ def test_staged_operations_survive_the_helper(shared: Box) -> None:
     client.settled(again["runId"])
 
 
+MANY = "for i in $(seq 1000); do echo new > n$i.txt; done" + DONE
+
+
+def test_killed_while_the_approved_changes_are_applied(shared: Box) -> None:
+    """They are all applied, but for what the user has changed before the next start, and that is told."""
+    repo = shared.repo()
+    client = shared.client(repo)
+    run, operations = staged(client, repo, MANY)
+    client.send("ralph/plan/approve", {"runId": run})
+    until(lambda: next(repo.glob("n*.txt"), None), "the first file is applied")
+    shared.kill_helper()
+    client.close()
+    (first, *_) = repo.glob("n*.txt")
+    first.write_text("the user was here\n")
+    client = shared.client(repo)
+    until(lambda: client("status", runId=run)["status"] == "completed", "the loop goes on to its end")
+    texts = {path.name: path.read_text() for path in repo.glob("n*.txt")}
+    assert texts == {operation["path"]: "new\n" for operation in operations} | {first.name: "the user was here\n"}
+    assert list((shared.data / "journals").iterdir()) == [] and not list(repo.glob(".ralph/.*.tmp"))
+    notes = "".join(c["text"] for c in client("output", runId=run)["chunks"] if c["stream"] == "system")
+    assert "1000 changes was cut short; the rest was applied" in notes
+    assert first.name in notes
+
+
+def test_killed_before_the_approved_changes_are_applied(shared: Box) -> None:
+    """Nothing is applied, and everything waits for approval again."""
+    repo = shared.repo()
+    client = shared.client(repo)
+    run, operations = staged(client, repo, MANY)
+    client.send("ralph/plan/approve", {"runId": run})
+    until(lambda: next(repo.glob(".ralph/.*.tmp"), None), "the new files are being written beside")
+    shared.kill_helper()
+    client.close()
+    client = shared.client(repo)
+    until(lambda: not list((shared.data / "journals").iterdir()), "the journal was read")
+    assert client("plan/staged", runId=run)["operations"] == operations
+    assert list(repo.glob("n*.txt")) == list(repo.glob(".ralph/.*.tmp")) == []
+    notes = "".join(c["text"] for c in client("output", runId=run)["chunks"] if c["stream"] == "system")
+    assert "1000 changes was cut short and taken back" in notes
+    client("plan/approve", runId=run)
+    assert client.settled(run)["stopReason"] == "completed"
+    assert len(list(repo.glob("n*.txt"))) == 1000
+
+
 def test_the_copy_is_gone_after_kill_in_the_middle(shared: Box) -> None:
     repo = shared.repo()
     gate = shared.gate()
