@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from box import DONE, Box, shell, until
+from box import DONE, Box, Transport, shell, until
 from client import Client, Gone
 
 
@@ -168,3 +170,26 @@ def test_environment_of_an_agent(shared: Box) -> None:
     client.settled(run)
     client.until(lambda: client.printed(run) == "got x y\ngot x y\n")
     assert "hush-hush" not in shared.stored_bytes()  # an environment is never written to disk
+
+
+@pytest.mark.parametrize("transport", ["embedded", "shared"])
+def test_a_client_that_went_without_reading_keeps_nobody_from_ending(transport: Transport) -> None:
+    """Its pipe or socket stays open, held by another process, and full."""
+    box = Box(transport)
+    client, repo = box.client(box.folder), box.repo()
+    gate = box.gate()
+    flood = "head -c 4000000 /dev/zero | tr '\\0' 'x' | fold -w 99"
+    run = start(client, repo, shell(f'read x < "$BOX/gate"; {flood}; touch "$BOX/printed"; echo; echo "{DONE}"'))
+    client("subscribe", runId=run)
+    client.stop_reading()
+    gate.open()
+    until((box.folder / "printed").exists, "the agent has printed all")
+    helper = box.helper_pid
+    client.close_input()
+    if transport == "shared":
+        os.kill(helper, signal.SIGTERM)
+    until(lambda: not box.alive(helper), "the helper ended", 20)
+    client.read_on()
+    client.wait_ended()
+    client.problems.clear()  # a message was cut, as nobody took it
+    box.close()
