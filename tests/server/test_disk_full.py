@@ -9,7 +9,7 @@ import base64
 import resource
 from typing import Any
 
-from box import DONE, Box, script
+from box import DONE, Box, script, shell
 
 MIB = 1024 * 1024
 
@@ -69,3 +69,24 @@ def test_a_cancel_ends_it_all_the_same(shared: Box) -> None:
     assert not [name for name in shared.processes().values() if "flood.py" in name]
     limit(helper, resource.RLIM_INFINITY)
     assert client("status", runId=run)["status"] == "cancelled"
+
+
+def test_an_approval_that_does_not_fit_changes_nothing(shared: Box) -> None:
+    client, repo = shared.client(shared.folder), shared.repo()
+    helper = shared.helper_pid
+    agent = shell(f"echo small > a.txt; head -c {12 * MIB} /dev/zero > b.bin; echo small > c.txt; echo '{DONE}'")
+    run = client("start", workspace=str(repo), prompt="x", config={**agent, "planMode": True})["runId"]
+    client.settled(run, "awaiting_approval")
+    operations = client("plan/staged", runId=run)["operations"]
+    assert [operation["path"] for operation in operations] == ["a.txt", "b.bin", "c.txt"]
+    limit(helper, 8 * MIB)
+    error = client.refused("plan/approve", runId=run)
+    assert error.code == 1006
+    assert "Nothing was applied" in str(error) and "b.bin" in str(error)
+    assert sorted(path.name for path in repo.iterdir()) == [".git", ".ralph", "README"]
+    assert not list(repo.glob(".ralph/.*.tmp"))
+    assert client("plan/staged", runId=run)["operations"] == operations
+    limit(helper, resource.RLIM_INFINITY)
+    client("plan/approve", runId=run)
+    assert client.settled(run)["stopReason"] == "completed"
+    assert (repo / "b.bin").read_bytes() == bytes(12 * MIB)

@@ -135,6 +135,19 @@ def test_auto_commit_takes_what_the_iteration_changed(client: Client, box: Box, 
     assert "mine.txt" in "".join(chunk["text"] for chunk in notes if chunk["stream"] == "system")
 
 
+def test_changes_in_a_submodule_are_told_and_not_committed(client: Client, box: Box, cloned: Path) -> None:
+    other = box.repo("other")
+    box.git(cloned, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other), "lib/sub")
+    box.commit(cloned, "a submodule")
+    script = "echo x > lib/sub/x.txt; echo new > new.txt"
+    run = client("start", workspace=str(cloned), prompt="Do the work", config=auto(script))["runId"]
+    client.settled(run)
+    assert box.git(cloned, "show", "--name-only", "--format=").split() == ["new.txt"]
+    assert box.git(cloned, "status", "--short", "--ignore-submodules=none") == " ? lib/sub\n"
+    notes = "".join(c["text"] for c in client("output", runId=run)["chunks"] if c["stream"] == "system")
+    assert "repositories of their own: lib/sub." in notes
+
+
 def test_a_failing_hook_is_an_error_of_the_iteration(client: Client, box: Box, cloned: Path) -> None:
     hook = cloned / ".git/hooks/pre-commit"
     hook.write_text("#!/bin/sh\necho tests fail >&2; exit 1\n")

@@ -95,6 +95,8 @@ def told(result: AutoCommit) -> str:
         lines.append(f"nothing was committed: {result.skipped}")
     if result.left:
         lines.append(f"left alone, since they had changes of yours before: {', '.join(result.left[:20])}")
+    if result.inner:
+        lines.append(f"not committed, as these are repositories of their own: {', '.join(result.inner[:20])}")
     return f"[ralph] Auto-commit: {'; '.join(lines)}." if lines else ""
 
 

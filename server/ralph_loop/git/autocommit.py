@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -38,6 +38,8 @@ class AutoCommit:
     """Paths, for people."""
     left: Sequence[str] = ()
     """Changed paths that were left alone, as they had changes of the user's before."""
+    inner: Sequence[str] = ()
+    """Repositories inside this one (submodules too) in which files changed: commits there are not ours to make."""
     skipped: str | None = None
     error: str | None = None
 
@@ -79,15 +81,30 @@ async def _auto_commit(
     dirty = await asyncio.to_thread(read.dirty, place, git.env)
     wanted = {path for path in also if path in dirty}
     left: list[str] = []
+    elsewhere: set[bytes] = set()
     for change in changes:
         paths = paths_of(change)
         if any(path in dirty_before for path in paths):
             left.append(change.path)
         else:
             wanted.update(path for path in paths if path in dirty)
+            elsewhere.update(path for path in paths if path not in dirty)
+    inner = await asyncio.to_thread(_repositories_of, place, elsewhere)
     if not wanted:
-        return AutoCommit(left=left, skipped="nothing is left to commit")
-    return await _commit(git, place, sorted(wanted), left, message)
+        return AutoCommit(left=left, inner=inner, skipped="nothing is left to commit")
+    return attrs.evolve(await _commit(git, place, sorted(wanted), left, message), inner=inner)
+
+
+def _repositories_of(place: Place, paths: Collection[bytes]) -> list[str]:
+    """The repositories below the root that these paths lie in, for people."""
+    root = os.fsencode(place.root) + b"/"
+    folders = {parent for path in paths for parent in _parents(path)}
+    return [path_fields(path)[0] for path in sorted(folders) if os.path.lexists(root + path + b"/.git")]
+
+
+def _parents(path: bytes) -> Iterator[bytes]:
+    while path := path.rpartition(b"/")[0]:
+        yield path
 
 
 async def _commit(git: Git, place: Place, paths: list[bytes], left: list[str], message: str) -> AutoCommit:
