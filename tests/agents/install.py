@@ -29,6 +29,10 @@ PROGRAMS = {
     "claude-agent-acp": ".bin/claude-agent-acp",
     "codex-acp": ".bin/codex-acp",
 }
+if sys.platform == "linux":
+    # Codex brings the program of its sandbox along; its bridge takes the one on the PATH
+    _TRIPLE = f"{'x86_64' if _MACHINE == 'x64' else 'aarch64'}-unknown-linux-musl"
+    PROGRAMS["bwrap"] = f"@openai/codex-{_PLATFORM}/vendor/{_TRIPLE}/codex-resources/bwrap"
 
 
 def main() -> None:
@@ -50,7 +54,7 @@ def main() -> None:
             sys.exit(f"{name} was not installed: {program} is missing.")
         link.unlink(missing_ok=True)
         link.symlink_to(os.path.relpath(program, BIN))
-    print(f"{len(PROGRAMS)} agents are installed in {BIN}")
+    print(f"{len(PROGRAMS)} programs are installed in {BIN}")
 
 
 if __name__ == "__main__":

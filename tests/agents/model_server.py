@@ -51,8 +51,8 @@ NEARLY = "I will print <promise>COMPLETE</promise> when I am done."
 WRITE = Call("write", {"path": "hello.txt", "content": "hello from the model\n"})
 
 
-def shell(command: str) -> Call:
-    return Call("shell", {"command": command})
+def shell(command: str, **more: object) -> Call:
+    return Call("shell", {"command": command, **more})
 
 
 SCENARIOS: dict[str, Sequence[Step]] = {
@@ -66,7 +66,7 @@ SCENARIOS: dict[str, Sequence[Step]] = {
         Say(DONE),
     ],
     "write": [Say("Writing.", WRITE), Say(DONE)],
-    "bash": [Say("Running.", shell("sh -c 'echo made > by-shell.txt'")), Say(DONE)],
+    "bash": [Say("Running.", shell("sh -c 'echo made > by-shell.txt'", outside=True)), Say(DONE)],
     "long": [Say("A long command.", shell("tail -f /dev/null  ralph-test-tool")), Say(DONE)],
     "stray": [
         Say("A stray.", shell("setsid sleep 7778 & echo started")),
@@ -121,6 +121,8 @@ def tool_call(call: Call, request: Request, workspace: str) -> tuple[str, dict[s
         else:
             as_list = known.get("command", NOTHING).get("type") == "array"
             arguments["command"] = ["bash", "-lc", command] if as_list else command
+        if call.arguments.get("outside") and "sandbox_permissions" in known:
+            arguments |= {"sandbox_permissions": "require_escalated", "justification": "May I?"}
         if "description" in known:
             arguments["description"] = "Run a test command"
     elif "questions" in known:

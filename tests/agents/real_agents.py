@@ -115,6 +115,7 @@ ASKING = [
     Agent("opencode-server", opencode, "write", "bash", cost=True),
     Agent("acp-opencode", opencode, "write", "bash", tokens=1000, cost=True),
     Agent("acp-claude", claude, "Write", "Bash", cost=True),
+    Agent("acp-codex", codex, "execute", "execute", tokens=0),
     Agent("acp-copilot", copilot, "edit", "execute"),
     Agent("acp-gemini", gemini, "edit", "execute", model="gemini-2.5-pro", tokens=0, failing=False),
 ]

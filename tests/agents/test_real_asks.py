@@ -30,7 +30,7 @@ def place_shell(place: Place, run: str) -> str:
     return next(each.shell for each in ASKING if each.id == agent)
 
 
-@of("acp-copilot", "acp-gemini")
+@of("acp-codex", "acp-copilot", "acp-gemini")
 def test_an_accepted_permission(place: Place, agent: Agent) -> None:
     run = place.start(agent, "bash")
     request = asked(place, run)
@@ -41,7 +41,7 @@ def test_an_accepted_permission(place: Place, agent: Agent) -> None:
     assert (place.repo / "by-shell.txt").exists()
 
 
-@of("opencode-server", "acp-copilot")
+@of("opencode-server", "acp-copilot", "acp-codex")
 def test_always_is_remembered_by_us(place: Place, agent: Agent) -> None:
     run = place.start(agent, "bash", minIterations=2, maxIterations=2)
     place.client("permission/reply", requestId=asked(place, run)["requestId"], reply="always")
@@ -50,7 +50,7 @@ def test_always_is_remembered_by_us(place: Place, agent: Agent) -> None:
     assert place.model.steps("bash") == [0, 1, 0, 1]
 
 
-@of("opencode-server", "acp-opencode", "acp-claude")
+@of("opencode-server", "acp-opencode", "acp-claude", "acp-codex")
 def test_a_rejected_permission(place: Place, agent: Agent) -> None:
     run = place.start(agent, "bash")
     place.client("permission/reply", requestId=asked(place, run)["requestId"], reply="reject", message="Not today.")

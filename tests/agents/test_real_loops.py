@@ -9,7 +9,8 @@ from real_place import Place
 
 every = pytest.mark.parametrize("agent", EVERY, ids=lambda agent: agent.id)
 # one of each kind where the agent's own program matters no more
-some = pytest.mark.parametrize("agent", [*COMMANDS, ASKING[0], ASKING[1]], ids=lambda agent: agent.id)
+WARM = [agent for agent in ASKING if agent.id in ("opencode-server", "acp-opencode", "acp-codex")]
+some = pytest.mark.parametrize("agent", COMMANDS + WARM, ids=lambda agent: agent.id)
 
 
 @every

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,14 +19,16 @@ from ralph_loop.agents.base import (
     AgentSession,
     ErrorKind,
     Invocation,
+    Note,
     Outcome,
     Sink,
     Workbench,
     find_binary,
+    program,
     resolve,
 )
 from ralph_loop.agents.commandline import option
-from ralph_loop.agents.modelerrors import About
+from ralph_loop.agents.modelerrors import ALLOW_ALL_HINT, About
 from ralph_loop.agents.opencode_permission import ask_environment
 from ralph_loop.agents.records import Record
 from ralph_loop.agents.teller import Teller
@@ -43,6 +47,16 @@ async def _opencode_environment(bench: Workbench, binary: str, call: Invocation)
     return {} if call.allow_all else await ask_environment(bench.guard, binary, call.workspace, call.env)
 
 
+def _bubblewrap(call: Invocation) -> str | None:
+    """Without it no command runs in Codex's sandbox, and the bridge says nothing about that."""
+    if call.allow_all or sys.platform != "linux" or program("bwrap", call.env):
+        return None
+    return (
+        "Codex's bridge needs `bwrap` for its sandbox, and there is none on the PATH: its commands may fail without a "
+        f"word. Install the package bubblewrap. {ALLOW_ALL_HINT}"
+    )
+
+
 async def _claude_environment(_bench: Workbench, _binary: str, call: Invocation) -> Mapping[str, str]:
     return {"ANTHROPIC_MODEL": call.model} if call.model else {}
 
@@ -51,7 +65,8 @@ async def _claude_environment(_bench: Workbench, _binary: str, call: Invocation)
 class AcpAdapter:
     """One agent that speaks ACP; without a `binary_name` the command comes from the loop's configuration.
 
-    `arguments` are those of its command line; `by_session`: it takes the model for a session, not by its command line.
+    `arguments` are those of its command line; `by_session`: it takes the model for a session, not by its command line;
+    `lacks`: what the machine lacks for it, in words for people.
     """
 
     id: str
@@ -62,6 +77,7 @@ class AcpAdapter:
     arguments: Arguments = lambda _: ()
     environment: Environment = _no_environment
     by_session: bool = False
+    lacks: Callable[[Invocation], str | None] = lambda _: None
     permissions: bool = True
     structured: bool = True
     models: Sequence[str] = ()
@@ -97,7 +113,8 @@ ACP_ADAPTERS = (
         "Install it with `npm install -g @zed-industries/codex-acp`.",
         "codex-acp",
         "RALPH_CODEX_ACP_BINARY",
-        lambda call: [*option("-c", f'model="{call.model}"' if call.model else None), *call.agent_args],
+        lambda call: [*option("-c", f"model={json.dumps(call.model)}" if call.model else None), *call.agent_args],
+        lacks=_bubblewrap,
     ),
     AcpAdapter(
         "acp-gemini",
@@ -143,6 +160,8 @@ class AcpSession:
             link = await self._connect(call)
             if link.login:
                 turn.know(attrs.evolve(self._about, login=f"The agent says: {link.login}."))
+            if lacking := self._adapter.lacks(call):
+                await teller.tell(Note(lacking))
             await turn.run(link, call.model if self._adapter.by_session else None)
         except (AcpError, SpawnError) as error:
             await teller.tell(error.event if isinstance(error, AcpError) else AgentError(ErrorKind.OTHER, str(error)))

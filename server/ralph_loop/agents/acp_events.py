@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +15,12 @@ from ralph_loop.agents.records import Record, as_record, one_line, tool_title
 LONGEST_DIFF = 200_000  # characters of each side
 
 _AUTH_REQUIRED = -32000
-_NOTICES = ("Info: ", "Warning: ", "Error: ")
+# what agents' programs say themselves, as if it were the model: each comes whole and without an id
+_NOTICES = (
+    *("Info: ", "Warning: ", "Error: "),  # Copilot
+    *("Model metadata for `", "Heads up: Long threads", "Falling back from WebSockets", "Context compacted"),  # Codex
+    *("Under-development features enabled: ", "Model rerouted"),
+)
 
 _STOPPED = {
     "max_tokens": "the answer was cut at the model's output limit",
@@ -32,6 +38,7 @@ class AcpReading(Reading):
         self._error = ""  # what the agent's program said last, if that was an error
         self._calls: dict[str, Record] = {}  # tool calls as far as they are known, by id
         self._cost: float | None = None
+        self._rejected = False  # by a person
 
     def read(self, update: Record) -> Iterable[Event]:
         kind = update.text("sessionUpdate")
@@ -42,8 +49,11 @@ class AcpReading(Reading):
         if kind == "plan":
             self.messages.end()
             return [Note(line) for entry in update.records("entries") if (line := _plan_line(entry))]
-        if kind == "usage_update" and update.record("cost"):
-            self._cost = update.record("cost").number("amount")
+        if kind == "usage_update":
+            if not self._message:
+                self.messages.end()  # Codex gives no ids, and tells its usage after each answer of the model
+            if update.record("cost"):
+                self._cost = update.record("cost").number("amount")
         elif kind in ("agent_thought_chunk", "user_message_chunk"):
             self.messages.end()
         return ()
@@ -62,15 +72,21 @@ class AcpReading(Reading):
         title = call_title(call)
         yield from self.start_tool(call.text("toolCallId"), call.text("name"), call.record("rawInput"), title)
 
+    def rejected(self) -> None:
+        """A person refused a tool. Some agents end their turn now: what they said before cannot be their last word."""
+        self.messages.forget()
+        self._rejected = True
+
     def ended(self, answer: Record) -> Iterator[Event]:
         """The agent answered the prompt: `{stopReason, usage}`."""
         usage = answer.record("usage")
         written = usage.integer("outputTokens")
         if read := max(usage.integer("totalTokens") - written, 0):
             yield Usage(read, written, self._cost)
-        stopped = _STOPPED.get(
-            answer.text("stopReason"), "" if answer.text("stopReason") == "end_turn" else "no reason"
-        )
+        reason = answer.text("stopReason")
+        if reason == "cancelled" and self._rejected:
+            reason = "end_turn"  # so Codex ends its turn when it may not use a tool
+        stopped = "" if reason == "end_turn" else _STOPPED.get(reason, "it gave no reason for its end")
         if stopped:
             self.refused(stopped)
         elif self._error:
@@ -128,10 +144,15 @@ def call_diff(call: Record) -> str | None:
 
 def call_pattern(call: Record, workspace: Path) -> str:
     """What an `always` is remembered for: exactly this command, or these files."""
-    if command := call.record("rawInput").text("command", "cmd"):
+    if command := _command(call.record("rawInput")):
         return command
     paths = [location.text("path").removeprefix(f"{workspace}/") for location in call.records("locations")]
     return ", ".join(paths) or call.text("title") or "*"
+
+
+def _command(arguments: Record) -> str:
+    """A command line, or a list of words as Codex gives it."""
+    return arguments.text("command", "cmd") or shlex.join(arguments.texts("command"))
 
 
 def request_error(about: About, code: int, message: str, data: object) -> RateLimit | AgentError:
@@ -169,7 +190,7 @@ def _error(call: Record) -> str:
     texts = [block.record("content").text("text") for block in call.records("content")]
     words = call.text("rawOutput") or output.text("output", "formatted_output", "error") or "\n".join(texts)
     if code := next(filter(None, codes), 0):
-        return f"exit code {code}: {words.strip()}"
+        return ": ".join(filter(None, (f"exit code {code}", words.strip())))
     return (words.strip() or "failed") if call.text("status") == "failed" else ""
 
 

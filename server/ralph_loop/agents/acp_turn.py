@@ -106,8 +106,7 @@ class AcpTurn:
         ask = self._sink.ask_permission(call.text("name"), call_title(call), arguments, call_diff(call), pattern)
         reply = await self._asked(ask, call.text("toolCallId"))
         if reply and reply.reply == "reject":
-            # some agents end their turn now: what they said before cannot be their last word
-            self._reading.messages.forget()
+            self._reading.rejected()
             # the protocol has no place for a reason: the next prompt tells it
             why = f" ({reply.message})" if reply.message else ""
             await self._teller.tell(AgentError(ErrorKind.PERMISSION, f"You rejected: {call_title(call)}{why}"))

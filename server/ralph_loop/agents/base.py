@@ -306,21 +306,25 @@ def find_binary(adapter: Adapter, call: Invocation) -> str:
 def resolve(adapter: Adapter, configured: str | None, env: Mapping[str, str]) -> str:
     """See find_binary. A relative name with a slash is refused: what a repository contains must not choose an
     executable."""
-    import shutil
-
     wanted = configured or (env.get(adapter.binary_env) if adapter.binary_env else None) or adapter.binary_name
-    path = Path(wanted).expanduser() if wanted.startswith("~") else Path(wanted)
-    if path.is_absolute():
-        found = shutil.which(str(path))
-    elif "/" in wanted:
-        found = None
-    else:
-        # empty and relative entries of PATH mean the working directory: left out
-        entries = [entry for entry in env.get("PATH", "").split(":") if entry.startswith("/")]
-        found = shutil.which(wanted, path=":".join(entries)) if entries else None
+    found = program(wanted, env)
     if found is None:
         raise AgentNotFoundError(adapter.id, wanted, adapter.install_hint)
     return found
+
+
+def program(wanted: str, env: Mapping[str, str]) -> str | None:
+    """The path of an executable: an absolute path, or a name that is looked up on this PATH."""
+    import shutil
+
+    path = Path(wanted).expanduser() if wanted.startswith("~") else Path(wanted)
+    if path.is_absolute():
+        return shutil.which(str(path))
+    if "/" in wanted:
+        return None
+    # empty and relative entries of PATH mean the working directory: left out
+    entries = [entry for entry in env.get("PATH", "").split(":") if entry.startswith("/")]
+    return shutil.which(wanted, path=":".join(entries)) if entries else None
 
 
 RunCommand = Callable[[Command, Invocation, Sink, Parser], Awaitable[Outcome]]
