@@ -297,6 +297,7 @@ export interface Backend {
   permissions: boolean;
   models: string[];
   installHint: string;
+  alsoAs?: string[];
 }
 
 export interface Preset {

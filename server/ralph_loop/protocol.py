@@ -771,6 +771,7 @@ class Backend:
     permissions: bool
     models: list[str]
     install_hint: str
+    also_as: list[str] | None = None  # ids of other ways to run the same agent that are installed, for one that is
 
 
 @attrs.frozen(kw_only=True)

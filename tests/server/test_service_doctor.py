@@ -17,7 +17,11 @@ from box import DONE, Box, shell
 
 
 def doctor(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ralph_loop", "doctor", *arguments, "--data-dir", str(box.data)]
+    return run(box, "doctor", *arguments)
+
+
+def run(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ralph_loop", *arguments, "--data-dir", str(box.data)]
     return subprocess.run(command, env=box.env, cwd=box.folder, capture_output=True, text=True, check=False)
 
 
@@ -70,6 +74,14 @@ def test_installed_agents_and_their_versions(shared: Box) -> None:
     assert found["agent claude"] == {"name": "agent claude", "status": "ok", "message": f"2.1.0 ({agent})"}
     assert found["agent codex"]["message"] == "not installed" and "install" in found["agent codex"]["hint"].lower()
     assert "agents" not in found
+
+    bridge = folder / "claude-agent-acp"
+    bridge.symlink_to(agent)
+    _, found = checks(shared)
+    assert found["agent claude"]["message"] == f"2.1.0 ({agent}); also as acp-claude"
+    assert found["agent acp-claude"]["message"] == f"2.1.0 ({bridge}); also as claude"
+    (line,) = (line for line in run(shared, "agents").stdout.splitlines() if line.startswith("claude "))
+    assert line.endswith("; also as acp-claude")
 
 
 def test_no_agent_at_all_is_a_warning(shared: Box) -> None:

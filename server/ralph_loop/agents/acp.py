@@ -110,7 +110,7 @@ ACP_ADAPTERS = (
     AcpAdapter(
         "acp-codex",
         "Codex (ACP)",
-        "Install it with `npm install -g @zed-industries/codex-acp`.",
+        "Install it with `npm install -g @zed-industries/codex-acp`; on Linux it needs bubblewrap, too.",
         "codex-acp",
         "RALPH_CODEX_ACP_BINARY",
         lambda call: [*option("-c", f"model={json.dumps(call.model)}" if call.model else None), *call.agent_args],

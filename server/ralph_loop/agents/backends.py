@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ralph_loop.agents.base import Adapter, AgentNotFoundError, resolve
@@ -38,16 +38,18 @@ class Backends:
         asked = {id_: self._ask(file, env) for id_, file in files.items() if file}
         if pending := {task for task in asked.values() if not task.done()}:
             await asyncio.wait(pending, timeout=self._patience)
+        installed = [id_ for id_, adapter in self._adapters.items() if not adapter.binary_name or id_ in asked]
         return [
             Backend(
                 id=id_,
                 name=adapter.name,
-                installed=not adapter.binary_name or id_ in asked,
+                installed=id_ in installed,
                 path=file[0] if (file := files[id_]) else None,
                 version=task.result() if (task := asked.get(id_)) and task.done() else None,
                 permissions=adapter.permissions,
                 models=list(adapter.models),
                 install_hint=adapter.install_hint,
+                also_as=_others(id_, installed) or None,
             )
             for id_, adapter in self._adapters.items()
         ]
@@ -64,6 +66,15 @@ class Backends:
             asking = _version(file[0], dict(env), self._limit)
             self._versions[file] = asyncio.create_task(asking, name=f"version of {file[0]}")
         return self._versions[file]
+
+
+def _others(id_: str, installed: Sequence[str]) -> list[str]:
+    """The other ways to run an installed agent: its command, its server, or a protocol."""
+    return [other for other in installed if other != id_ and _agent(other) == _agent(id_)] if id_ in installed else []
+
+
+def _agent(id_: str) -> str:
+    return id_.removeprefix("acp-").removesuffix("-server")
 
 
 def _find(adapter: Adapter, configured: str | None, env: Mapping[str, str]) -> _File | None:

@@ -20,7 +20,7 @@ from ralph_loop.paths import Paths
 from ralph_loop.shared.client import Client, ResponseError
 from ralph_loop.shared.forward import HelperError
 from ralph_loop.terminal.options import Json
-from ralph_loop.terminal.words import count
+from ralph_loop.terminal.words import also, count
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -127,7 +127,8 @@ def _agents(backends: list[Json]) -> Iterator[Check]:
     for backend in real:
         if backend["installed"]:
             version = backend.get("version", "version unknown")
-            yield Check(f"agent {backend['id']}", "ok", f"{version} ({backend.get('path', '')})")
+            where = f"{version} ({backend.get('path', '')}){also(backend.get('alsoAs'))}"
+            yield Check(f"agent {backend['id']}", "ok", where)
         else:
             yield Check(f"agent {backend['id']}", "ok", "not installed", backend["installHint"])
     if not any(backend["installed"] for backend in real):

@@ -253,7 +253,7 @@ def agents(arguments: Sequence[str]) -> int:
                 b["id"],
                 b["name"],
                 b.get("version", "installed") if b["installed"] else "-",
-                b.get("path") or b["installHint"],
+                f"{b['path']}{words.also(b.get('alsoAs'))}" if "path" in b else b["installHint"],
             )
             for b in found["backends"]
         ]

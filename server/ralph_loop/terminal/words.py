@@ -126,3 +126,8 @@ def _cell(character: str) -> int:
     if unicodedata.combining(character) or character in "\u200b\u200c\u200d\u2060\ufe0f":
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def also(ids: Sequence[str] | None) -> str:
+    """The other ways to run an agent, for the end of a line."""
+    return f"; also as {', '.join(ids)}" if ids else ""

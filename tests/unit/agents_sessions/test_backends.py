@@ -51,6 +51,22 @@ async def test_a_missing_agent_says_what_to_install(backends: Backends, tmp_path
     assert "@github/copilot" in found.install_hint
 
 
+async def test_an_agent_that_speaks_more_than_one_way_says_so(backends: Backends, tmp_path: Path) -> None:
+    for name in ("opencode", "codex", "claude-agent-acp"):
+        program(tmp_path / name, "echo 1.2.3")
+    ways = {
+        "opencode": ["opencode-server", "acp-opencode"],
+        "acp-opencode": ["opencode", "opencode-server"],
+        "codex": None,  # its bridge is not installed
+        "acp-claude": None,
+        "claude": None,
+        "acp": None,
+    }
+    assert {id_: (await find(backends, id_, tmp_path)).also_as for id_ in ways} == ways
+    program(tmp_path / "codex-acp", "echo 1.2.3")
+    assert (await find(backends, "codex", tmp_path)).also_as == ["acp-codex"]
+
+
 async def test_what_ships_with_us_is_installed(backends: Backends, tmp_path: Path) -> None:
     assert (await find(backends, "demo", tmp_path)).installed
     assert (await find(backends, "custom", tmp_path)).installed
