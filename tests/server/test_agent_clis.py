@@ -186,6 +186,63 @@ def test_the_answer_to_claudes_question_goes_into_the_next_prompt(
     assert records(client, run)[0]["errors"] == []
 
 
+@pytest.mark.parametrize("paused", [True, False], ids=["paused", "interrupted"])
+def test_a_question_that_no_agent_waits_for_outlives_the_helper(shared: Box, paused: bool) -> None:
+    repo, client = shared.repo(), shared.main_client()
+    cli = FakeCli(shared, "claude")
+    cli.plays(*claude("I asked.", permission_denials=[{"tool_name": "AskUserQuestion", "tool_input": ASKED}]))
+    cli.plays(*claude(DONE))
+    run = start(client, repo, cli, maxIterations=3, iterationDelayMs=HOUR_MS)
+    question = client.wait("questionAsked", lambda q: q["runId"] == run)
+    if paused:
+        client("pause", runId=run, when="now")
+    shared.kill_helper()
+
+    client = shared.client(repo)
+    found = client("status", runId=run)
+    assert (found["status"], found["pendingQuestions"]) == ("paused" if paused else "interrupted", 1)
+    assert client("question/list", runId=run)["questions"] == [question]
+    client("question/answer", questionId=question["questionId"], answer="Blue, please")
+    resolved = client.wait("questionResolved", lambda told: told["questionId"] == question["questionId"])
+    assert resolved["answer"] == "Blue, please"
+    answered = client("status", runId=run)
+    assert (answered["pendingQuestions"], answered["status"]) == (0, found["status"])
+    assert answered["revision"] > found["revision"]
+    assert client.refused("question/answer", questionId=question["questionId"], answer="Red").code == 1003
+
+    shared.kill_helper()  # the answer is kept, too
+    shared.env |= cli.env  # what the start request added is not kept
+    client = shared.client(repo)
+    client("resume", runId=run)
+    assert client.settled(run)["stopReason"] == "completed"
+    assert "Which colour?" in cli.stdin(2)
+    assert "Blue, please" in cli.stdin(2)
+
+
+def test_what_was_asked_in_plan_mode_is_asked_beside_the_approval(client: Client, repo: Path, fake: Fake) -> None:
+    asks = claude("I asked.", permission_denials=[{"tool_name": "AskUserQuestion", "tool_input": ASKED}])
+    cli = fake("claude").plays(*asks, then='cd "$OLDPWD"; echo new > made.txt')
+    run = start(client, repo, cli, planMode=True, maxIterations=2)
+    client.wait("questionAsked", lambda q: q["runId"] == run)
+    found = client("status", runId=run)
+    assert (found["status"], found["pendingQuestions"]) == ("awaiting_approval", 1)
+    client("cancel", runId=run)
+
+
+def test_an_interrupted_loop_that_is_cancelled_asks_no_more(shared: Box) -> None:
+    repo, client = shared.repo(), shared.main_client()
+    cli = FakeCli(shared, "claude")
+    cli.plays(*claude("I asked.", permission_denials=[{"tool_name": "AskUserQuestion", "tool_input": ASKED}]))
+    run = start(client, repo, cli, maxIterations=3, iterationDelayMs=HOUR_MS)
+    question = client.wait("questionAsked", lambda q: q["runId"] == run)
+    shared.kill_helper()
+    client = shared.client(repo)
+    assert client("cancel", runId=run)["pendingQuestions"] == 0
+    assert client("question/list", runId=run)["questions"] == []
+    error = client.refused("question/answer", questionId=question["questionId"], answer="Red")
+    assert (error.code, error.data["status"]) == (1003, "withdrawn")
+
+
 # ----------------------------------------------------------------------------------------------------------- cancel
 def test_cancel_while_a_tool_that_left_its_group_runs(client: Client, repo: Path, fake: Fake, box: Box) -> None:
     """Agents put shells into sessions of their own, and these outlive even a SIGKILL of the agent's group."""

@@ -17,7 +17,7 @@ from ralph_loop.engine.bus import Bus
 from ralph_loop.errors import invalid_state, not_found
 from ralph_loop.protocol import Permission, Question, Reply
 from ralph_loop.store import asks
-from ralph_loop.store.database import Database, now
+from ralph_loop.store.database import Database, Writer, now
 from ralph_loop.store.ids import new_id
 
 _ANSWERED = ["open"]
@@ -44,6 +44,10 @@ class _Open:
     waiting: bool = True  # False: the agent went on, the answer goes into the next prompt
 
 
+Keep = Callable[[Loopwise, Question, Callable[[Writer], Awaitable[None]]], Awaitable[None]]
+"""Keeps the answer to a question that no agent waits for, in one transaction with what the last argument writes."""
+
+
 class Desk:
     """All open permissions and questions of the helper."""
 
@@ -57,6 +61,18 @@ class Desk:
         ids = [id_ for id_, entry in self._open.items() if entry.loop.run_id == run_id]
         permissions = sum(id_.startswith("prm_") for id_ in ids)
         return permissions, len(ids) - permissions
+
+    async def recover(self, loop: Loopwise) -> None:
+        """After a restart: takes up the loop's questions whose answers go into its next prompt."""
+        for question in await asks.open_questions(self._database, loop.run_id, ["posted"]):
+            future = asyncio.get_running_loop().create_future()
+            self._open[question.question_id] = _Open(loop, future, waiting=False)
+
+    def belong(self, loop: Loopwise) -> None:
+        """What the loop has asked is from now on this one's: it was resumed, or runs no more."""
+        for entry in self._open.values():
+            if entry.loop.run_id == loop.run_id:
+                entry.loop = loop
 
     async def permission(
         self,
@@ -119,7 +135,8 @@ class Desk:
             options=list(options),
             asked_at=now(),
         )
-        await self._database.write(lambda writer: asks.insert_question(writer, request))
+        state = "open" if waiting else "posted"
+        await self._database.write(lambda writer: asks.insert_question(writer, request, state))
         future = asyncio.get_running_loop().create_future()
         self._open[request.question_id] = _Open(loop, future, waiting=waiting)
         await loop.changed()
@@ -147,8 +164,8 @@ class Desk:
             entry.answer.set_result((reply, message))
         await self._told_permission(entry.loop, request_id, reply, by)
 
-    async def answer(self, question_id: str, answer: str, by: str) -> tuple[Loopwise, Question, bool]:
-        """Settles a question. Returns its loop, the question, and whether an agent was waiting for it.
+    async def answer(self, question_id: str, answer: str, by: str, keep: Keep) -> None:
+        """Settles a question: the answer goes to the agent that waits for it, else to `keep`.
         Raises notFound and invalidState like `reply`."""
         entry = self._open.get(question_id)
         if entry is None or not question_id.startswith("qst_"):
@@ -159,11 +176,17 @@ class Desk:
         questions = await asks.open_questions(self._database, entry.loop.run_id)
         question = next(q for q in questions if q.question_id == question_id)
         del self._open[question_id]
-        await self._database.write(lambda writer: asks.resolve_question(writer, question_id, "answered", answer, by))
+
+        async def store(writer: Writer) -> None:
+            await asks.resolve_question(writer, question_id, "answered", answer, by)
+
+        if entry.waiting:
+            await self._database.write(store)
+        else:
+            await keep(entry.loop, question, store)
         if not entry.answer.done():
             entry.answer.set_result((answer, None))
         await self._told_question(entry.loop, question_id, answer, by)
-        return entry.loop, question, entry.waiting
 
     async def withdraw(self, loop: Loopwise) -> None:
         """The loop is over: what it had asked is asked no more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ralph_loop.agents.guard_client import Guard, RepoBusyError
 from ralph_loop.agents.registry import ADAPTERS
 from ralph_loop.engine import config as configuration
 from ralph_loop.engine import plan
-from ralph_loop.engine.asking import Desk
+from ralph_loop.engine.asking import Desk, Loopwise
 from ralph_loop.engine.bus import Bus
 from ralph_loop.engine.client import Client, check_environment, clean_environment
 from ralph_loop.engine.gitwork import GitWork
@@ -27,7 +27,7 @@ from ralph_loop.engine.housekeeping import Housekeeping
 from ralph_loop.engine.keys import known_keys
 from ralph_loop.engine.loop import Loop
 from ralph_loop.engine.preparing import make_prompt
-from ralph_loop.engine.record import Surroundings
+from ralph_loop.engine.record import Also, Surroundings
 from ralph_loop.engine.repositories import Repositories
 from ralph_loop.engine.sessions import Sessions
 from ralph_loop.engine.settings import Settings
@@ -45,6 +45,7 @@ from ralph_loop.protocol import (
     PauseParams,
     PlanApproveParams,
     PlanRejectParams,
+    Question,
     QuestionAnswerParams,
     ResumeParams,
     Snapshot,
@@ -232,6 +233,7 @@ class Engine:
             await guard.close()
             raise
         self._loops[state.run_id] = loop
+        self.desk.belong(loop.asking)
         self.quiet.clear()
         task = asyncio.create_task(loop.main(), name=f"loop {state.run_id}")
         self._tasks.add(task)
@@ -240,7 +242,7 @@ class Engine:
 
     def _forget(self, task: asyncio.Task[None], run_id: str) -> None:
         self._tasks.discard(task)
-        del self._loops[run_id]
+        self.desk.belong(self._at_rest(self._loops.pop(run_id).state))
         if not self._loops:
             self.quiet.set()
 
@@ -333,9 +335,9 @@ class Engine:
             )
 
         await self.database.write(store)
-        snapshot = await self.snapshot_of(state)
-        for listener in tuple(self.bus.listeners):
-            listener.changed(state.key, snapshot)
+        await self.desk.withdraw(self._at_rest(state))
+        snapshot = await self.snapshot_of(await self.find(Target(run_id=state.run_id)))
+        self._tell(state.key, snapshot)
         return snapshot
 
     async def approve(self, params: PlanApproveParams, client: Client) -> list[Operation]:
@@ -355,16 +357,58 @@ class Engine:
 
     async def answer(self, params: QuestionAnswerParams, by: str) -> None:
         """An answer goes to the agent that waits for it, else into the loop's next prompt."""
-        asker, question, waiting = await self.desk.answer(params.question_id, params.answer, by)
-        loop = self._loops.get(asker.run_id)
-        if not waiting and loop is not None:
-            await loop.add_answer(question.text, params.answer)
+
+        async def keep(asker: Loopwise, question: Question, also: Also) -> None:
+            def add(state: LoopState) -> None:
+                state.answers.append([question.text, params.answer])
+
+            if not await self._change_at_rest(asker.run_id, add, also):
+                await self._loops[asker.run_id].add_answer(question.text, params.answer, also)
+
+        await self.desk.answer(params.question_id, params.answer, by, keep)
 
     def adopt(self, client: Client) -> None:
         """A client came: its environment lets waiting loops go on after a restart (rule 6)."""
         client = attrs.evolve(client, binaries=self.starter.binaries(client))
         for loop in self._loops.values():
             loop.adopt(client)
+
+    def _at_rest(self, state: LoopState) -> Loopwise:
+        """Who asks, when a loop is interrupted and has nobody who could speak for it."""
+
+        async def changed() -> None:
+            if await self._change_at_rest(state.run_id):
+                now_stored = await self.find(Target(run_id=state.run_id))
+                self._tell(state.key, await self.snapshot_of(now_stored))
+
+        async def note(_iteration: int, line: str) -> None:
+            log.info("loop %s: %s", state.run_id, line)
+
+        return Loopwise(state.run_id, state.repo_id, state.key, state.config.allow_all, changed, note)
+
+    async def _change_at_rest(
+        self, run_id: str, change: Callable[[LoopState], None] | None = None, also: Also | None = None
+    ) -> bool:
+        """Changes the stored state of a loop that does not run, with what `also` writes. False when it does."""
+        async with self._starting:  # it is not being resumed meanwhile
+            if run_id in self._loops:
+                return False
+            state = await self.find(Target(run_id=run_id))
+            state.revision += 1
+            if change is not None:
+                change(state)
+
+            async def store(writer: Writer) -> None:
+                if also is not None:
+                    await also(writer)
+                await loops.update(writer, state)
+
+            await self.database.write(store)
+            return True
+
+    def _tell(self, key: str, snapshot: Snapshot) -> None:
+        for listener in tuple(self.bus.listeners):
+            listener.changed(key, snapshot)
 
     # ---------------------------------------------------------------------------------------------------------- find
     async def find(self, target: Target, *, by_workspace: bool = True) -> LoopState:
@@ -450,12 +494,11 @@ class Engine:
             await loops.update(writer, state)
 
         await self.database.write(store)
+        await self.desk.recover(self._at_rest(state))
         if guard is None or place is None or state.status == "interrupted":
             if guard is not None:
                 await guard.close()
-            snapshot = await self.snapshot_of(state)
-            for listener in tuple(self.bus.listeners):
-                listener.changed(state.key, snapshot)
+            self._tell(state.key, await self.snapshot_of(state))
         else:
             await self._launch(state, guard, place, None)
 

@@ -19,6 +19,7 @@ from ralph_loop.agents.agent_process import GuardLostError
 from ralph_loop.agents.guard_client import Guard
 from ralph_loop.engine import judge
 from ralph_loop.engine.approval import Approval, verdict
+from ralph_loop.engine.asking import Loopwise
 from ralph_loop.engine.client import Client
 from ralph_loop.engine.record import Also, LoopRecord, Surroundings
 from ralph_loop.engine.state import Deferred, LoopState
@@ -145,9 +146,13 @@ class Loop:
     async def context_changed(self) -> None:
         await self._record.set()
 
-    async def add_answer(self, question: str, answer: str) -> None:
+    @property
+    def asking(self) -> Loopwise:
+        return self._record.asking
+
+    async def add_answer(self, question: str, answer: str, also: Also) -> None:
         """An answer to a question the agent did not wait for: it goes into the next prompt."""
-        await self._record.set(answers=[*self.state.answers, [question, answer]])
+        await self._record.set(also, answers=[*self.state.answers, [question, answer]])
 
     # ------------------------------------------------------------------------------------------------------ the task
     async def main(self) -> None:
@@ -204,7 +209,8 @@ class Loop:
         if judgement.result.end == "stopped" and not self._wishes.cancelled:
             changes |= {"status": "paused", "phase": None, "pause_requested": False}
         if judgement.operations:
-            return await self._stage(judgement, changes)
+            await self._stage(judgement, changes)
+            return await self._post_questions(judgement)
         status: Any = changes.get("status")
         if status in ENDED:
             reason: Any = changes.pop("stop_reason")
@@ -216,11 +222,15 @@ class Loop:
             return
         await self._record.set(judgement.store, judgement.record, **changes)
         await self._record.mirror()
+        await self._post_questions(judgement)
+        if status == "paused":
+            self._wishes.paused()
+
+    async def _post_questions(self, judgement: Judgement) -> None:
+        """What the agent asked and did not wait for."""
         for question in judgement.result.questions:
             desk = self._record.around.desk
             await desk.post_question(self._record.asking, judgement.record.iteration, question.text, question.options)
-        if status == "paused":
-            self._wishes.paused()
 
     async def _stage(self, judgement: Judgement, changes: dict[str, Any]) -> None:
         """Plan mode: the judgement waits until a person has settled the operations."""
