@@ -139,6 +139,28 @@ def test_waiting_goes_on_after_a_restart_once_a_client_is_there(shared: Box) -> 
     assert records(client, run)[1]["startedAt"] >= until
 
 
+def test_what_became_of_the_start_requests_variables_after_a_restart_is_told(shared: Box) -> None:
+    """Their values may be secrets: they are written nowhere, so a loop goes on with its next client's environment."""
+    repo, client = shared.repo(), shared.main_client()
+    client("config/set", key="rateLimitBackoffMs", value=1500)
+    script = f"echo got $MY_KEY. $HOME_OF.; test $1 -gt 1 && echo '{DONE}' || {LIMITED}"
+    config, env = shell(script) | {"maxIterations": 1}, {"MY_KEY": "hush-hush", "HOME_OF": "here"}
+    run = client("start", workspace=str(repo), prompt="x", config=config, env=env)["runId"]
+    client.settled(run, "waiting")
+    shared.kill_helper()
+    assert "hush-hush" not in shared.stored_bytes().replace("got hush-hush", "")
+    shared.env |= {"HOME_OF": "there"}
+    client = shared.client(repo)
+    client.settled(run)
+    chunks = client("output", runId=run)["chunks"]
+    (told,) = [chunk["text"] for chunk in chunks if "keeps no values" in chunk["text"]]
+    assert "started with HOME_OF, MY_KEY; " in told
+    assert "and there MY_KEY is not set. To change that" in told
+    printed = "".join(chunk["text"] for chunk in chunks if chunk["stream"] == "stdout")
+    assert "got hush-hush. here." in printed
+    assert "got . there." in printed
+
+
 # ------------------------------------------------------------------------------------------------------------- struggle
 def reasons(client: Client, repo: Path, script: str, **config: Any) -> list[str]:
     run = start(client, repo, shell(script), pauseOnStruggle=True, maxIterations=6, **config)

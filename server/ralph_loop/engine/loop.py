@@ -48,6 +48,7 @@ class Loop:
         self._turns = Turns(self._record, self._wishes, guard, place)
         self.approval = Approval(self._record, self._wishes, place)
         self._client = client  # None after a restart, until one comes
+        self._told_variables = False
         self.guard = guard
         self.ended = asyncio.Event()
         self.processes_left: list[int] = []
@@ -197,12 +198,28 @@ class Loop:
         if self.state.deferred is not None:
             return await self._conclude_plan()
         assert self._client is not None, "a loop runs with a client's environment"
+        await self._tell_variables(self._client)
         judgement = await self._turns.run(self._client)
         if judgement is None:
             return
         await self._carry_out(judgement)
         if self.state.status == "running" and self.state.config.iteration_delay_ms:
             await self._delay()
+
+    async def _tell_variables(self, client: Client) -> None:
+        """After a restart what the start request gave is gone: values may be secrets, and are not written to disk."""
+        lost = [name for name in self.state.variables if name not in client.added]
+        if not lost or self._told_variables:
+            return
+        self._told_variables = True
+        unset = [name for name in lost if name not in client.env]
+        await self._record.note(
+            self.state.iteration + 1,
+            "[ralph] The helper was restarted and keeps no values of environment variables. The loop was started with "
+            f"{', '.join(lost)}; from now on it has what {client.name} has"
+            + (f", and there {', '.join(unset)} {'is' if len(unset) == 1 else 'are'} not set" if unset else "")
+            + ". To change that, pause the loop and resume it from a terminal or editor where they are set.",
+        )
 
     async def _carry_out(self, judgement: Judgement) -> None:
         changes = dict(judgement.changes)

@@ -88,6 +88,7 @@ class Starter:
             preset_text=preset,
             template_text=template,
             trusted=trusted,
+            variables=sorted(client.added),
             phase="starting",
             started_at=now(),
         )

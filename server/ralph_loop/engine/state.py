@@ -39,6 +39,7 @@ class LoopState:
     template_text: str | None = None
     title: str | None = None
     trusted: bool = False
+    variables: list[str] = Factory(list[str])  # names that the start request gave; their values are kept nowhere
 
     status: Status = "running"
     phase: Phase | None = None
