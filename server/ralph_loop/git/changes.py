@@ -25,6 +25,11 @@ _KINDS: dict[int, ChangeKind] = {
 # Larger files are told as binary, without lines: comparing them would take several times their size in memory.
 MAX_COMPARED_BYTES = 32 * 1024 * 1024
 MAX_PAIRS = 1000 * 1000  # git's own diff.renameLimit: beyond, only files with the same content are renames
+_NOT_HERE = (KeyError, pygit2.GitError)  # how libgit2 tells that it misses a content
+
+
+class _BeyondError(Exception):
+    """A content is too large to be compared, or not here: a partial clone, a damaged store, gone meanwhile."""
 
 
 @attrs.frozen
@@ -77,10 +82,13 @@ def patches(
     for n, delta in enumerate(diff.deltas):
         if not is_at(delta, path) or delta.new_file.raw_path in without:
             continue
-        if _is_large(repo, delta):
+        try:
+            one = _patch_of(repo, diff, n, delta)
+        except _BeyondError:
             yield b"Binary files a/%s and b/%s differ\n" % (delta.old_file.raw_path, delta.new_file.raw_path)
-        elif (one := diff[n]) is not None:
-            yield one.data
+        else:
+            if one is not None:
+                yield one.data
 
 
 def _is_equal(delta: pygit2.DiffDelta, change: Change) -> bool:
@@ -96,7 +104,10 @@ def find_renames(repo: pygit2.Repository, diff: pygit2.Diff) -> pygit2.Diff:
         find = DiffFind.FIND_RENAMES
         if len(added) * len(deleted) > MAX_PAIRS or any(_is_large(repo, delta) for delta in (*added, *deleted)):
             find |= DiffFind.FIND_EXACT_MATCH_ONLY
-        diff.find_similar(find)
+        try:
+            diff.find_similar(find)
+        except _NOT_HERE:
+            diff.find_similar(find | DiffFind.FIND_EXACT_MATCH_ONLY)
     return diff
 
 
@@ -158,13 +169,14 @@ def _lines(repo: pygit2.Repository, diff: pygit2.Diff, n: int, delta: pygit2.Dif
     """Lines added and removed, and whether the file is binary."""
     if delta.old_file.id == delta.new_file.id or delta.status == DeltaStatus.CONFLICTED:
         return 0, 0, False
-    if _is_large(repo, delta):
+    try:
+        if delta.status == DeltaStatus.TYPECHANGE:  # libgit2 has no lines for these
+            old, new = _content(repo, delta.old_file), _content(repo, delta.new_file)
+            one = pygit2.Patch.create_from(old, new, context_lines=0)
+        else:
+            one = _patch_of(repo, diff, n, delta)
+    except (_BeyondError, OSError):
         return 0, 0, True
-    if delta.status == DeltaStatus.TYPECHANGE:  # libgit2 has no lines for these
-        old, new = _content(repo, delta.old_file), _content(repo, delta.new_file)
-        one = pygit2.Patch.create_from(old, new, context_lines=0)
-    else:
-        one = diff[n]
     if one is None:
         return 0, 0, False
     if one.delta.is_binary:
@@ -173,7 +185,20 @@ def _lines(repo: pygit2.Repository, diff: pygit2.Diff, n: int, delta: pygit2.Dif
     return added, removed, False
 
 
+def _patch_of(repo: pygit2.Repository, diff: pygit2.Diff, n: int, delta: pygit2.DiffDelta) -> pygit2.Patch | None:
+    """What differs in one file; None when that is nothing. Raises _BeyondError."""
+    if _is_large(repo, delta):
+        raise _BeyondError
+    try:
+        return diff[n]
+    except _NOT_HERE as error:
+        raise _BeyondError from error
+
+
 def _content(repo: pygit2.Repository, side: pygit2.DiffFile) -> bytes:
+    """Raises OSError, _BeyondError."""
+    if _size(repo, side) > MAX_COMPARED_BYTES:
+        raise _BeyondError
     if side.id in repo.odb:
         return repo.odb.read(side.id)[1]
     if side.mode == FileMode.COMMIT:

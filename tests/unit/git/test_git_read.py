@@ -365,6 +365,27 @@ def test_a_long_patch_is_cut_by_files(repo: Path, env: Env) -> None:
     )
 
 
+def test_a_content_that_is_not_here_costs_its_lines_only(tmp_path: Path, repo: Path, env: Env, git: Git) -> None:
+    """A partial clone fetches contents when they are needed; reading is not a reason to do that."""
+    (repo / "a.txt").write_text("second\n")
+    (repo / "b.txt").write_text("b\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "second")
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{repo}", str(partial))
+    found = diff(locate(partial), env, "HEAD~1", "HEAD", patch=True)
+    assert kinds(found.files) == {"a.txt": "modify", "b.txt": "create"}
+    assert [(one.added, one.removed, one.binary) for one in found.files] == [(0, 0, True), (1, 0, False)]
+    assert "Binary files a/a.txt and b/a.txt differ" in (found.patch or "")
+    head = git(repo, "rev-parse", "HEAD:a.txt").decode().strip()
+    (repo / ".git/objects" / head[:2] / head[2:]).unlink()  # damaged
+    (repo / "a.txt").write_text("third\n")
+    (repo / "b.txt").write_text("b\nb\n")
+    seen = status(repo, env)
+    assert [(one.path, one.added, one.binary) for one in seen.unstaged] == [("a.txt", 0, True), ("b.txt", 1, False)]
+
+
 def test_what_cannot_be_read_says_so(tmp_path: Path, repo: Path, env: Env, git: Git) -> None:
     git(tmp_path, "init", "-q", "--object-format=sha256", "sha256")
     (tmp_path / "plain").mkdir()
