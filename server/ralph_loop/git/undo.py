@@ -29,20 +29,28 @@ class Saved:
     head: str
     stash: str | None
     """None when nothing would be lost."""
+    merging: str | None
+    """The commit of a merge that was going on, which a reset ends."""
 
     @property
     def how(self) -> str:
         """How to go back, for a person."""
         undo = f"git reset --hard {self.head}"
         if self.stash is None:
-            return f"To undo: {undo}\n"
-        return f"Your changes were saved as a stash. To undo: {undo} && git stash apply --index {self.stash}\n"
+            lines = [f"To undo: {undo}"]
+        else:
+            lines = [f"Your changes were saved as a stash. To undo: {undo} && git stash apply --index {self.stash}"]
+        if self.merging is not None:
+            lines.append(f"The merge that was going on was ended. To begin it again: git merge {self.merging}")
+        return "".join(f"{line}\n" for line in lines)
 
 
 async def save(git: Git, place: Place, target: str) -> Saved:
     """Saves everything that a hard reset to a commit would destroy. Raises SaveError, OSError."""
     assert place.git_dir is not None
     head = await _must(git.run("rev-parse", "--verify", "HEAD^{commit}"))
+    merged = await git.run("rev-parse", "--quiet", "--verify", "MERGE_HEAD")
+    merging = None if merged.exit_code else merged.text
     with tempfile.TemporaryDirectory(prefix="ralph-loop-") as name:
         index, work, lost = (os.fspath(Path(name, kind)) for kind in ("index", "work", "lost"))
         for copy in (index, work):
@@ -55,7 +63,7 @@ async def save(git: Git, place: Place, target: str) -> Saved:
         untracked = await _in_the_way(git, target)
         head_tree = await _must(git.run("rev-parse", "HEAD^{tree}"))
         if tree == staged_tree == head_tree and not untracked:
-            return Saved(head, None)
+            return Saved(head, None, merging)
         parents = ["-p", head, "-p", await _commit(git, staged_tree, "index", "-p", head)]
         if untracked:
             await _must(git.run("update-index", "--add", "-z", "--stdin", stdin=untracked, GIT_INDEX_FILE=lost))
@@ -64,7 +72,7 @@ async def save(git: Git, place: Place, target: str) -> Saved:
     message = f"Ralph Loop: before reset to {target}"
     stash = await _commit(git, tree, message, *parents)
     await _must(git.run(*_WHO, "stash", "store", "--message", message, stash))
-    return Saved(head, stash)
+    return Saved(head, stash, merging)
 
 
 async def _commit(git: Git, tree: str, message: str, *parents: str) -> str:

@@ -176,7 +176,10 @@ async def test_a_reset_of_nothing_and_in_a_conflict(repo: Path, command: Command
     git(repo, "commit", "-qam", "main")
     git(repo, "merge", "other", check=False)
     (repo / "a.txt").write_text("half resolved\n")
-    assert (await write.reset(command, locate(repo))).exit_code == 0
+    done = await write.reset(command, locate(repo))
+    assert done.exit_code == 0
+    other = git(repo, "rev-parse", "other").decode().strip()
+    assert f"The merge that was going on was ended. To begin it again: git merge {other}\n" in done.stdout
     assert (repo / "a.txt").read_text() == "main\n"
     git(repo, "stash", "pop")
     assert (repo / "a.txt").read_text() == "half resolved\n"
