@@ -65,8 +65,7 @@ class Paths:
     def create(self) -> None:
         """Makes the directories, readable by the user alone. Raises OSError."""
         for directory in (self.data, self.snapshots, self.prompts, self.journals, self.copies):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory.chmod(0o700)
+            make_private(directory)
 
 
 def locate(data_dir: str | None = None) -> Paths:
@@ -79,6 +78,16 @@ def locate(data_dir: str | None = None) -> Paths:
     if data == usual:  # also when a forwarder hands it on to the helper it starts
         return Paths(data=usual, config=Path(platformdirs.user_config_dir(APP, appauthor=False)))
     return Paths(data=data, config=data / "config")
+
+
+def make_private(directory: Path) -> None:
+    """Makes the data directory, or one in it. Raises OSError with what to do."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+    except OSError as error:
+        told = f"data cannot be kept here ({error.strerror}). Choose another place: --data-dir or {DATA_DIR_VARIABLE}"
+        raise OSError(error.errno, told, str(directory)) from error
 
 
 def runtime_dir() -> Path:

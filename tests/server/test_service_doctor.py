@@ -119,6 +119,10 @@ def test_a_file_in_place_of_the_data_directory(shared: Box) -> None:
     shared.data.write_text("not a folder")
     code, found = checks(shared)
     assert (code, found["data directory"]["status"], found["helper"]["status"]) == (1, "fail", "fail")
+    command = [sys.executable, "-m", "ralph_loop", "list", "--data-dir", str(shared.data)]
+    told = subprocess.run(command, env=shared.env, cwd=shared.folder, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith(f"ralph-loop: {shared.data}: data cannot be kept here (File exists). Choose another")
     shared.data.unlink()
 
 
@@ -148,6 +152,9 @@ def test_a_damaged_database_is_told_and_left_alone(shared: Box, damage: str) -> 
     (kept,) = shared.data.glob("ralph-loop.db.damaged-*")
     assert str(kept) in told and kept.read_bytes() == broken
     assert again("list") == {"loops": [], "more": False}
+    command = [sys.executable, "-m", "ralph_loop", "list", "--data-dir", str(shared.data)]
+    listed = subprocess.run(command, env=shared.env, cwd=repo, capture_output=True, text=True, check=False)
+    assert (listed.returncode, str(kept) in listed.stderr, "damaged" in listed.stdout) == (0, True, False)
 
 
 def test_a_newer_database(shared: Box) -> None:

@@ -52,6 +52,8 @@ class Client:
         self._received = bytearray()
         self._ids = itertools.count(1)
         self._kept: collections.deque[Notification | Reply] = collections.deque()
+        self.warnings: list[str] = []
+        """What the helper has to say to a person who comes, such as that its database was damaged."""
         self.bells: frozenset[str] = frozenset()  # notifications that are kept once: what matters is that they came
 
     @classmethod
@@ -81,10 +83,19 @@ class Client:
     def _introduce(self, folder: Path | None) -> None:
         try:
             self.request("initialize", _introduction(folder))
+            self._set_warnings_apart()
             self._write({"jsonrpc": "2.0", "method": "initialized", "params": {}})
         except BaseException:
             self.close()
             raise
+
+    def _set_warnings_apart(self) -> None:
+        kept, self._kept = self._kept, collections.deque()
+        for message in kept:
+            if isinstance(message, Notification) and message.method == "window/showMessage":
+                self.warnings.append(message.params["message"])
+            else:
+                self._kept.append(message)
 
     def request(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """The result. What arrives meanwhile is kept for :meth:`next`. Raises ResponseError, ConnectionError."""

@@ -33,6 +33,8 @@ def connected(data: Path) -> Generator[Client, None, None]:
     """A connection to the helper of a data directory, which is started when there is none."""
     client = Client.connect(data)
     assert client is not None
+    for warning in client.warnings:
+        sys.stderr.write(f"ralph-loop: {one_line(warning)}\n")
     try:
         yield client
     finally:
