@@ -50,6 +50,18 @@ def lasting_shared() -> Iterator[Box]:
     yield from _box("shared")
 
 
+@pytest.fixture(scope="module")
+def lasting_embedded() -> Iterator[Box]:
+    yield from _box("embedded")
+
+
+@pytest.fixture
+def common_embedded(lasting_embedded: Box) -> Iterator[Box]:
+    """Like `common`, for rules of the engine: one transport is enough."""
+    with lasting_embedded.one_test(next(_numbers)):
+        yield lasting_embedded
+
+
 @pytest.fixture
 def common_shared(lasting_shared: Box) -> Iterator[Box]:
     """Like `common`, for what does not depend on the transport."""

@@ -18,20 +18,10 @@ from ralph_loop.store.database import migrations
 INVALID_PARAMS, UNTRUSTED, INVALID_PROMPT = -32602, 1014, 1016
 
 
-@pytest.fixture(scope="module")
-def lasting() -> Iterator[Box]:
-    """One transport is enough for these rules."""
-    box = Box("shared")
-    try:
-        yield box
-    finally:
-        box.close()
-
-
 @pytest.fixture
-def box(common: Box) -> Iterator[Box]:
-    yield common
-    client = common.main_client()
+def box(common_shared: Box) -> Iterator[Box]:
+    yield common_shared
+    client = common_shared.main_client()
     for key in client("config/list")["values"]:
         client("config/delete", key=key)
     client.notify("workspace/didChangeConfiguration", {"settings": {"ralphLoop": {"config": {}}}})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +37,9 @@ def tree(repo: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.fixture(scope="module")
-def lasting() -> Iterator[Box]:
-    """One transport is enough for these rules."""
-    box = Box("embedded")
-    try:
-        yield box
-    finally:
-        box.close()
-
-
 @pytest.fixture
-def box(common: Box) -> Box:
-    return common
+def box(common_embedded: Box) -> Box:
+    return common_embedded
 
 
 @pytest.fixture

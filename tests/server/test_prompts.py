@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,9 @@ INVALID_PARAMS, NOT_FOUND, UNTRUSTED, INVALID_PROMPT = -32602, 1002, 1014, 1016
 PRESETS = ["default", "debug", "feature", "refactor", "review", "tdd-red-green"]
 
 
-@pytest.fixture(scope="module")
-def lasting() -> Iterator[Box]:
-    """One transport is enough for these rules."""
-    box = Box("embedded")
-    try:
-        yield box
-    finally:
-        box.close()
-
-
 @pytest.fixture
-def box(common: Box) -> Box:
-    return common
+def box(common_embedded: Box) -> Box:
+    return common_embedded
 
 
 def trust(client: Client, repo: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,9 @@ from client import Client
 INVALID_PARAMS, NOT_FOUND, INVALID_STATE = -32602, 1002, 1003
 
 
-@pytest.fixture(scope="module")
-def lasting() -> Iterator[Box]:
-    """One transport is enough for these rules."""
-    box = Box("embedded")
-    try:
-        yield box
-    finally:
-        box.close()
-
-
 @pytest.fixture
-def box(common: Box) -> Box:
-    return common
+def box(common_embedded: Box) -> Box:
+    return common_embedded
 
 
 def listed(client: Client, room: Path) -> dict[str, dict[str, Any]]:

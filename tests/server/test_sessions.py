@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,9 @@ INVALID_PARAMS, NOT_FOUND, INVALID_STATE = -32602, 1002, 1003
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture(scope="module")
-def lasting() -> Iterator[Box]:
-    """One transport is enough for these rules."""
-    box = Box("embedded")
-    try:
-        yield box
-    finally:
-        box.close()
-
-
 @pytest.fixture
-def box(common: Box) -> Box:
-    return common
+def box(common_embedded: Box) -> Box:
+    return common_embedded
 
 
 def run(client: Client, repo: Path, prompt: str = "do it", script: str = "true", **params: Any) -> dict[str, Any]:

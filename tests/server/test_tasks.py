@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,9 @@ LIST = """# Our plan
 """
 
 
-@pytest.fixture(scope="module")
-def lasting() -> Iterator[Box]:
-    """One transport is enough for these rules."""
-    box = Box("embedded")
-    try:
-        yield box
-    finally:
-        box.close()
-
-
 @pytest.fixture
-def box(common: Box) -> Box:
-    return common
+def box(common_embedded: Box) -> Box:
+    return common_embedded
 
 
 def write(repo: Path, text: str) -> Path:
