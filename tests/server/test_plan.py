@@ -339,13 +339,17 @@ def test_a_linked_working_tree_and_ignored_files(client: Client, box: Box, repo:
     """The main working tree is read-only too; ignored files are copied when asked for, and never come back."""
     linked = repo / ".linked"
     box.git(repo, "worktree", "add", "-q", str(linked), "-b", "linked")
-    (linked / ".gitignore").write_text(".env\n")
+    (linked / ".gitignore").write_text(".env\nbuild/\n")
     (linked / ".env").write_text("KEY=1\n")
     for pattern in ("/etc/*", "../*", ""):
         assert client.refused("config/set", key="planCopyIgnored", value=[pattern]).code == -32602
     client("config/set", key="planCopyIgnored", value=[".env"])
-    run, operations = staged(client, linked, f"cat .env > seen; echo 2 > .env; echo 2 > {repo}/README" + DONE)
+    run, operations = staged(
+        client, linked, f"cat .env > seen; echo 2 > .env; mkdir build; touch build/x; echo 2 > {repo}/README" + DONE
+    )
     assert [operation["path"] for operation in operations] == ["seen"]
+    notes = [c["text"] for c in client("output", runId=run)["chunks"] if c["stream"] == "system"]
+    assert "[ralph] Ignored by git, so not staged: build/.\n" in notes
     client("plan/approve", runId=run)
     client.settled(run)
     assert (linked / "seen").read_text() == (linked / ".env").read_text() == "KEY=1\n"

@@ -43,6 +43,8 @@ class Staged:
     tracked: Tracked
     left_out: list[str]
     """What it made or changed that cannot be staged, with the reason, for people: it goes with the copy."""
+    ignored: list[str]
+    """What it made that git ignores, for people: it goes with the copy too."""
 
 
 class PlanRoom:
@@ -85,15 +87,16 @@ class PlanRoom:
         """What the agent changed, as operations; the tree is kept under `name`. Raises PlanError."""
         assert self._copy is not None, "open() was not called"
         try:
-            after, changes = await asyncio.to_thread(workcopy.collect, self._store, self._copy, name)
+            found = await asyncio.to_thread(workcopy.collect, self._store, self._copy, name)
         except SnapshotError as error:
             raise PlanError(f"What the agent changed could not be read: {error}") from error
         staged = [
             Operation(operation_id=new_id("op"), iteration=iteration, **attrs.asdict(change, recurse=False))
-            for change in changes.files
+            for change in found.changes.files
         ]
         left_out = [f"{path_fields(path)[0]} ({why})" for path, why in sorted(self._store.problems.items())]
-        return Staged(after, staged, Tracked(changes.files[:MAX_FILES_IN_RECORD], changes.total), left_out)
+        tracked = Tracked(found.changes.files[:MAX_FILES_IN_RECORD], found.changes.total)
+        return Staged(found.after, staged, tracked, left_out, [path_fields(path)[0] for path in found.ignored])
 
     async def discard(self) -> None:
         """Removes the copy."""

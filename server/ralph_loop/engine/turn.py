@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LATE_SNAPSHOT_S = 4.0  # a cancel waits this long for the record of what the iteration changed
+_NAMED = 20  # names in a sentence
 _HISTORY = 10  # iterations that are looked at for struggle
 
 
@@ -107,7 +108,9 @@ class Turns:
             await loop.set(phase="ending")
             staged = await room.close(number, f"{name}.after")
             if staged.left_out:
-                result.errors.append(f"These cannot be staged and were dropped: {', '.join(staged.left_out[:20])}.")
+                result.errors.append(f"These cannot be staged and were dropped: {_some(staged.left_out)}.")
+            if staged.ignored:
+                await loop.note(number, f"[ralph] Ignored by git, so not staged: {_some(staged.ignored)}.")
             judgement = await self._judge(record, result, staged.tracked, staged.after, room.root)
         finally:
             await self.close()
@@ -267,6 +270,11 @@ class Turns:
             trees = await iterations.trees(self._around.database, record.run_id, record.iteration)
             found.append(trees.after if trees else None)
         return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _completed(record: IterationRecord, result: Result, tracked: Tracked) -> IterationRecord:

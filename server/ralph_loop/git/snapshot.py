@@ -119,6 +119,11 @@ class SnapshotStore:
         return self._take(name, self._copy(folder), False)
 
     @_told
+    def ignored_in_copy(self, folder: Path) -> frozenset[bytes]:
+        """What is ignored in a folder that `take_copy` has just seen; folders as a whole, with `/` at their end."""
+        return self._view(self._open(), self._copy(folder)).ignored()
+
+    @_told
     def changes(self, before: str, after: str, limit: int = 500) -> ChangeList:
         """What differs between two trees: the first `limit` by path, and the number of all."""
         return changes.compare(self._open(), before, after, limit)

@@ -105,6 +105,11 @@ class View:
             index.add(StatEntry(path, blob, blob.mode))
         index.write()
 
+    def ignored(self) -> frozenset[bytes]:
+        """What is ignored in the working tree, as of the last `scan`; a folder as a whole, with `/` at its end."""
+        deltas = self._open()[1].diff_to_workdir(DiffOption.INCLUDE_IGNORED).deltas
+        return frozenset(one.new_file.raw_path for one in deltas if one.status == DeltaStatus.IGNORED)
+
     # ------------------------------------------------------------------------------------------- what git is told
     def _configure(self, env: Mapping[str, str]) -> None:
         place = self._place

@@ -29,6 +29,19 @@ class WorkCopy:
     """The top of the copy; the agent's working directory is below, where the workspace is below the root."""
     base: str
     """The tree it was made from: the user's, when the copy was made."""
+    ignored: frozenset[bytes]
+    """What was ignored in it then: what was asked for to be copied."""
+
+
+@attrs.frozen
+class Collected:
+    """What the agent left in a copy."""
+
+    after: str
+    """The tree."""
+    changes: ChangeList
+    ignored: list[bytes]
+    """What it made that git ignores (a folder with `/` at its end): it is in no tree and goes with the copy."""
 
 
 def create(store: SnapshotStore, folder: Path, name: str, copied: Iterable[str] = ()) -> WorkCopy:
@@ -55,16 +68,17 @@ def create(store: SnapshotStore, folder: Path, name: str, copied: Iterable[str] 
     if seen != base:
         wrong = ", ".join(change.path for change in store.changes(base, seen, 3).files)
         raise SnapshotError(f"No working copy of {store.place.root}: {wrong} cannot be copied exactly to {folder}.")
-    return WorkCopy(folder, base)
+    return WorkCopy(folder, base, store.ignored_in_copy(folder))
 
 
-def collect(store: SnapshotStore, copy: WorkCopy, name: str) -> tuple[str, ChangeList]:
+def collect(store: SnapshotStore, copy: WorkCopy, name: str) -> Collected:
     """The tree as the agent left it, kept under `name`, and every change since the copy was made. Raises SnapshotError.
 
     Commits, branches and the like stay in the copy; ignored files do too.
     """
     after = store.take_copy(name, copy.folder)
-    return after, store.changes(copy.base, after, _ALL)
+    ignored = store.ignored_in_copy(copy.folder) - copy.ignored
+    return Collected(after, store.changes(copy.base, after, _ALL), sorted(ignored))
 
 
 def discard(folder: Path) -> None:

@@ -106,7 +106,7 @@ def test_no_git_command_reaches_the_user(copy: WorkCopy, dirty: Path, git: Git, 
     git(copy.folder / "sub", "commit", "-qam", "inside", "--allow-empty")
     assert git(copy.folder, "push", check=False) == b"" and git(copy.folder, "remote") == b""
     assert seen() == known
-    _, changes = workcopy.collect(store, copy, "after")
+    changes = workcopy.collect(store, copy, "after").changes
     assert changes.total == 0
 
 
@@ -121,7 +121,8 @@ def test_what_the_agent_changed(copy: WorkCopy, git: Git, store: SnapshotStore, 
     (folder / "node_modules" / "m" / "index.js").write_text("changed\n")
     (folder / "link").unlink()
     (folder / "link").write_text("a file now\n")
-    after, changes = workcopy.collect(store, copy, "after")
+    found = workcopy.collect(store, copy, "after")
+    after, changes = found.after, found.changes
     assert [(change.kind, change.path) for change in changes.files] == [
         ("modify", "a.txt"),
         ("delete", "kept.log"),
@@ -139,7 +140,7 @@ def test_an_agent_that_breaks_git_still_has_its_changes_seen(
     (copy.folder / "sub" / "inner.txt").write_text("by the agent\n")
     (copy.folder / "sub" / ".git" / "index").write_bytes(b"broken")
     (copy.folder / ".git").rename(tmp_path / "away")
-    _, changes = workcopy.collect(store, copy, "after")
+    changes = workcopy.collect(store, copy, "after").changes
     assert [change.path for change in changes.files] == ["a.txt", "sub/inner.txt"]
 
 
@@ -151,7 +152,7 @@ def test_the_tasks_go_in_and_come_back_even_when_ignored(tmp_path: Path, dirty: 
     copy = workcopy.create(store, tmp_path / "plan" / "copy", "before")
     assert not (copy.folder / ".ralph" / "state.json").exists()
     (copy.folder / ".ralph" / "ralph-tasks.md").write_text("- [x] one\n")
-    _, changes = workcopy.collect(store, copy, "after")
+    changes = workcopy.collect(store, copy, "after").changes
     assert [change.path for change in changes.files] == [".ralph/ralph-tasks.md"]
 
 
