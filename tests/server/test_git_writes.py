@@ -183,6 +183,28 @@ def test_what_could_not_be_committed_goes_into_the_next_commit(client: Client, b
     assert box.git(cloned, "status", "--short", "1.txt", "a.txt") == "?? 1.txt\n"
 
 
+def test_what_a_killed_helper_left_is_not_committed_and_told(shared: Box) -> None:
+    """Nobody can tell it from what the user did since."""
+    repo = shared.repo()
+    shared.git(repo, "config", "user.name", "Somebody")
+    shared.git(repo, "config", "user.email", "somebody@localhost")
+    client = shared.client(repo)
+    script = "echo $1 > $1.txt; [ $1 = 1 ] && { echo at; exec sleep 60; }; true"
+    run = client("start", workspace=str(repo), prompt="x", config=auto(script))["runId"]
+    client("subscribe", runId=run)
+    client.wait_printed(run, "at")
+    shared.kill_helper()
+    client.close()
+    client = shared.client(repo)
+    client("resume", runId=run)
+    assert client.settled(run)["stopReason"] == "maxIterations"
+    assert shared.git(repo, "show", "--name-only", "--format=").split() == ["2.txt"]
+    assert shared.git(repo, "status", "--short", "1.txt") == "?? 1.txt\n"
+    notes = "".join(c["text"] for c in client("output", runId=run)["chunks"] if c["stream"] == "system")
+    assert "what iteration 1 changed before it was cut short" in notes
+    assert "left to you: 1.txt." in notes
+
+
 def test_a_hook_that_never_ends_does_not_hold_up_a_cancel(client: Client, box: Box, cloned: Path) -> None:
     hook = cloned / ".git/hooks/pre-commit"
     hook.write_text("#!/bin/sh\ntrap '' TERM\ntouch .git/at\nsleep 1000\n")

@@ -11,6 +11,7 @@ from ralph_loop.engine.wishes import Wishes
 from ralph_loop.git import read
 from ralph_loop.git.apply import paths_of
 from ralph_loop.git.autocommit import AutoCommit, auto_commit
+from ralph_loop.git.changes import path_fields
 from ralph_loop.git.command import Git
 from ralph_loop.git.folder import Folder
 from ralph_loop.git.locate import Place
@@ -57,6 +58,11 @@ class Committer:
     def has_own(self) -> bool:
         """Whether something of earlier iterations waits to be committed."""
         return bool(self._own)
+
+    @property
+    def others(self) -> list[str]:
+        """What is not committed and not ours, for people."""
+        return [path_fields(path)[0] for path in sorted(self._dirty or ())]
 
     async def leftovers(self, changes: Sequence[Change], done: AutoCommit | None) -> dict[str, str]:
         """What is not committed of these changes and earlier ones; `done` is None when no commit was tried."""

@@ -125,7 +125,21 @@ class Turns:
             return None
         committer = Committer(self._place, client.env, self._loop.state, self._wishes)
         await committer.note_dirty()
+        await self._tell_unrecorded(committer)
         return committer
+
+    async def _tell_unrecorded(self, committer: Committer) -> None:
+        """The helper was killed in the middle of an iteration: nobody knows which of the changes were its own."""
+        state = self._loop.state
+        if state.replaces is None or not committer.others:
+            return
+        trees = await iterations.trees(self._around.database, state.run_id, state.replaces)
+        if trees is not None and trees.after is None:
+            text = (
+                f"what iteration {state.replaces} changed before it was cut short cannot be told from your changes. "
+                f"Not committed yet, and left to you: {_some(committer.others)}."
+            )
+            await self._loop.note(state.iteration + 1, f"[ralph] Auto-commit: {text}")
 
     async def _commit(self, committer: Committer, number: int, result: Result, changed: Tracked) -> AutoCommit | None:
         """A failing hook is an error of the iteration, not the end. None when there is nothing to commit yet."""
