@@ -11,12 +11,14 @@ import functools
 import types
 import typing
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal, TypeVar, Union, cast
 
 import attrs
 
 from ralph_loop.errors import InvalidParamsError
 from ralph_loop.protocol import LoopConfigPatch, ResumeConfig
+from ralph_loop.store.database import timestamp
 
 T = TypeVar("T")
 
@@ -174,6 +176,8 @@ def unstructure(value: Any) -> Any:
         return [unstructure(item) for item in cast(Iterable[Any], value)]
     if isinstance(value, dict):
         return {key: unstructure(item) for key, item in cast(dict[str, Any], value).items()}
+    if isinstance(value, datetime):
+        return timestamp(value)
     return value
 
 

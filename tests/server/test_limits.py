@@ -114,6 +114,17 @@ def test_a_limited_iteration_is_replaced(client: Client, repo: Path) -> None:
     assert given in ([1], [2, 3])  # the hint came before the first or before the second
 
 
+def test_a_subscriber_hears_of_a_limit_with_the_time_that_the_agent_told(box: Box) -> None:
+    repo, client = box.repo(), box.main_client()
+    limited = "echo 'HTTP 429 Too Many Requests: try again in 2 hours' >&2; exit 1"
+    run = start(client, repo, shell(f"until [ -e $BOX/go ]; do sleep 0.02; done; {limited}"))
+    client("subscribe", runId=run)
+    (box.folder / "go").touch()
+    told = client.wait("didEvent", lambda e: e["event"]["type"] == "rateLimit")
+    assert told["event"]["resetAt"] == client.settled(run, "waiting")["waitingUntil"]
+    client("cancel", runId=run)
+
+
 def test_waiting_goes_on_after_a_restart_once_a_client_is_there(shared: Box) -> None:
     repo, client = shared.repo(), shared.main_client()
     client("config/set", key="rateLimitBackoffMs", value=1500)
