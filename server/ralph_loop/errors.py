@@ -6,7 +6,9 @@ from typing import Any
 
 from ralph_loop.protocol import CODES
 
-INVALID_PARAMS = -32602
+# JSON-RPC 2.0 and the base protocol of LSP
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
+NOT_INITIALIZED, CANCELLED = -32002, -32800
 
 
 class RalphError(Exception):

@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ralph_loop.agents.agent_process import GuardError
 from ralph_loop.agents.backends import Backends
-from ralph_loop.agents.guard_client import Guard, RepoBusyError
+from ralph_loop.agents.guard_client import Guard
 from ralph_loop.agents.registry import ADAPTERS
 from ralph_loop.engine import config as configuration
-from ralph_loop.engine import plan
+from ralph_loop.engine import repolock
 from ralph_loop.engine.asking import Desk, Loopwise
 from ralph_loop.engine.bus import Bus
 from ralph_loop.engine.client import Client, check_environment, clean_environment
@@ -28,19 +26,19 @@ from ralph_loop.engine.keys import known_keys
 from ralph_loop.engine.loop import Loop
 from ralph_loop.engine.preparing import make_prompt
 from ralph_loop.engine.record import Also, Surroundings
+from ralph_loop.engine.recovery import Recovery
 from ralph_loop.engine.repositories import Repositories
+from ralph_loop.engine.resting import Resting
 from ralph_loop.engine.sessions import Sessions
 from ralph_loop.engine.settings import Settings
 from ralph_loop.engine.starting import Plan, Starter, find_place
 from ralph_loop.engine.state import Counters, LoopState
 from ralph_loop.engine.tracking import Tracker
 from ralph_loop.errors import InvalidParamsError, RalphError, invalid_state, not_found
-from ralph_loop.git.journal import ApplyError
 from ralph_loop.git.locate import Place, locate
-from ralph_loop.paths import Paths, holder_file
+from ralph_loop.paths import Paths
 from ralph_loop.protocol import (
     ENDED,
-    IterationRecord,
     Operation,
     PauseParams,
     PlanApproveParams,
@@ -52,14 +50,13 @@ from ralph_loop.protocol import (
     StartParams,
     Target,
 )
-from ralph_loop.store import asks, contexts, iterations, loops, operations, output, repos, sessions, workspace
-from ralph_loop.store.database import Database, Writer, now
+from ralph_loop.store import contexts, iterations, loops, operations, repos, sessions, workspace
+from ralph_loop.store.database import Database, Writer
 
 log = logging.getLogger(__name__)
 
 CANCEL_LIMIT_S = 10.0  # PROTOCOL.md, ralph/cancel
 _PAUSE_NOW_LIMIT_S = 8.0
-_RECOVERY_WAIT_MS = 15_000  # for guards of a helper that died to end what it left
 
 
 class Engine:
@@ -78,6 +75,8 @@ class Engine:
         self.repositories = Repositories(self)
         self.sessions = Sessions(self)
         self.git = GitWork(self)
+        self.resting = Resting(self)
+        self._recovery = Recovery(self)
         self.starter = Starter(ADAPTERS, self.settings, paths.config)
         self._around = Surroundings(
             database, self.bus, self.desk, paths, ADAPTERS, self.settings.get, self.settings.backoff_unit_ms
@@ -85,8 +84,7 @@ class Engine:
         self._loops: dict[str, Loop] = {}  # by run id; every loop that holds a lock
         self._tasks: set[asyncio.Task[None]] = set()
         self._readers: dict[Path, Tracker] = {}
-        self._unrecovered: set[str] = set()
-        self._starting = asyncio.Lock()
+        self.starting = asyncio.Lock()  # a loop gets or loses its task only within
         self.finishing = asyncio.Lock()  # held by a request that is answered before it ends the helper
         self.quiet = asyncio.Event()  # set while there is no loop
         self.quiet.set()
@@ -99,8 +97,7 @@ class Engine:
         engine = cls(paths, database, shared)
         try:
             await engine.settings.load()
-            await engine._recover_plans()
-            await engine._recover()
+            await engine._recovery.run()
         except BaseException:
             await database.close()
             raise
@@ -149,15 +146,15 @@ class Engine:
                 raise InvalidParamsError("workspace", str(error)) from None
             log.warning("%s", error)  # a folder that cannot be written to: the loop goes on without its files
         client = attrs.evolve(client, binaries=self.starter.binaries(client))
-        async with self._starting:
+        async with self.starting:
             self._check_free(place)
-            guard = await self._lock(place.key, planned.state.run_id, 0)
+            guard = await repolock.take(place.key, planned.state.run_id, 0)
             try:
                 state = await self._store_start(planned, params)
             except BaseException:
                 await guard.close()
                 raise
-            return (await self._launch(state, guard, place, client)).snapshot()
+            return (await self.launch(state, guard, place, client)).snapshot()
 
     async def preview(self, params: StartParams, client: Client) -> str:
         """The first prompt that `start` would give."""
@@ -186,13 +183,13 @@ class Engine:
         run_id = await operations.waiting_in(self.database, repo.id)
         state = await loops.get(self.database, run_id) if run_id is not None else None
         if state is not None and state.run_id not in self._loops:
-            raise _busy(state.run_id, None, state.started_at)
+            raise repolock.busy(state.run_id, None, state.started_at)
 
     def check_quiet(self, place: Place) -> None:
         """Raises repoBusy while a loop runs, or is about to go on, in this repository."""
         for loop in self._loops.values():
             if loop.state.key == str(place.key) and loop.state.status in ("running", "waiting"):
-                raise _busy(loop.state.run_id, os.getpid(), loop.state.started_at)
+                raise repolock.busy(loop.state.run_id, os.getpid(), loop.state.started_at)
 
     def _check_free(self, place: Place) -> None:
         """Two loops never share files, also when their repository came or went since the first began, or its lock was
@@ -200,14 +197,7 @@ class Engine:
         for loop in self._loops.values():
             state = loop.state
             if state.status not in ENDED and (state.root == str(place.root) or state.key == str(place.key)):
-                raise _busy(state.run_id, os.getpid(), state.started_at)
-
-    async def _lock(self, key: Path, run_id: str, wait_ms: int) -> Guard:
-        """The repository's lock, held by a new guard. Raises RalphError repoBusy."""
-        try:
-            return await Guard.start(lock=key, holder=holder_file(key), run_id=run_id, wait_ms=wait_ms)
-        except RepoBusyError as busy:
-            raise _busy(busy.run_id, busy.pid, busy.since) from None
+                raise repolock.busy(state.run_id, os.getpid(), state.started_at)
 
     async def _store_start(self, planned: Plan, params: StartParams) -> LoopState:
         state, place = planned.state, planned.place
@@ -225,7 +215,7 @@ class Engine:
         await self.database.write(store)
         return state
 
-    async def _launch(self, state: LoopState, guard: Guard, place: Place, client: Client | None) -> Loop:
+    async def launch(self, state: LoopState, guard: Guard, place: Place, client: Client | None) -> Loop:
         loop = Loop(self._around, state, guard, place, client)
         try:
             await loop.count()
@@ -242,7 +232,7 @@ class Engine:
 
     def _forget(self, task: asyncio.Task[None], run_id: str) -> None:
         self._tasks.discard(task)
-        self.desk.belong(self._at_rest(self._loops.pop(run_id).state))
+        self.desk.belong(self.resting.asking(self._loops.pop(run_id).state))
         if not self._loops:
             self.quiet.set()
 
@@ -292,11 +282,11 @@ class Engine:
                 )
             amend(state)  # refuse before anything changes
             place = await asyncio.to_thread(locate, Path(state.workspace))
-            async with self._starting:
+            async with self.starting:
                 if state.run_id in self._loops:
                     raise invalid_state("This loop was just resumed.", "running", ["interrupted"])
-                guard = await self._lock(place.key, state.run_id, 0)
-                loop = await self._launch(state, guard, place, client)
+                guard = await repolock.take(place.key, state.run_id, 0)
+                loop = await self.launch(state, guard, place, client)
         client = loop.with_added(client)
         await loop.resume(client, amend)
         return loop.snapshot()
@@ -304,7 +294,7 @@ class Engine:
     async def cancel(self, target: Target) -> Snapshot:
         loop, state = await self._steered(target)
         if loop is None or state.status in ENDED:
-            return await self._cancel_stored(state)
+            return await self.resting.cancel(state)
         loop.cancel()
         if not await _within(loop.ended.wait(), CANCEL_LIMIT_S) or loop.processes_left:
             pids = loop.processes_left or [loop.guard.pid]
@@ -315,30 +305,6 @@ class Engine:
                 pids=pids,
             )
         return loop.snapshot()
-
-    async def _cancel_stored(self, state: LoopState) -> Snapshot:
-        """A loop that was interrupted has no processes; cancelling it is a decision about its state."""
-        if state.status in ENDED:
-            raise invalid_state(
-                f"This loop is {state.status} already.",
-                state.status,
-                ["running", "paused", "waiting", "awaiting_approval", "interrupted"],
-            )
-        state.status, state.stop_reason, state.phase = "cancelled", "cancelled", None
-        state.ended_at, state.revision, state.deferred = now(), state.revision + 1, None
-
-        async def store(writer: Writer) -> None:
-            await operations.drop(writer, state.run_id)
-            await loops.update(writer, state)
-            await sessions.add_message(
-                writer, state.session_id, "system", "end", "Cancelled after an interruption.", run_id=state.run_id
-            )
-
-        await self.database.write(store)
-        await self.desk.withdraw(self._at_rest(state))
-        snapshot = await self.snapshot_of(await self.find(Target(run_id=state.run_id)))
-        self._tell(state.key, snapshot)
-        return snapshot
 
     async def approve(self, params: PlanApproveParams, client: Client) -> list[Operation]:
         """Applies staged operations; those that are left. Raises treeChanged, invalidState, InvalidParamsError."""
@@ -362,7 +328,7 @@ class Engine:
             def add(state: LoopState) -> None:
                 state.answers.append([question.text, params.answer])
 
-            if not await self._change_at_rest(asker.run_id, add, also):
+            if not await self.resting.change(asker.run_id, add, also):
                 await self._loops[asker.run_id].add_answer(question.text, params.answer, also)
 
         await self.desk.answer(params.question_id, params.answer, by, keep)
@@ -372,43 +338,6 @@ class Engine:
         client = attrs.evolve(client, binaries=self.starter.binaries(client))
         for loop in self._loops.values():
             loop.adopt(client)
-
-    def _at_rest(self, state: LoopState) -> Loopwise:
-        """Who asks, when a loop is interrupted and has nobody who could speak for it."""
-
-        async def changed() -> None:
-            if await self._change_at_rest(state.run_id):
-                now_stored = await self.find(Target(run_id=state.run_id))
-                self._tell(state.key, await self.snapshot_of(now_stored))
-
-        async def note(_iteration: int, line: str) -> None:
-            log.info("loop %s: %s", state.run_id, line)
-
-        return Loopwise(state.run_id, state.repo_id, state.key, state.config.allow_all, changed, note)
-
-    async def _change_at_rest(
-        self, run_id: str, change: Callable[[LoopState], None] | None = None, also: Also | None = None
-    ) -> bool:
-        """Changes the stored state of a loop that does not run, with what `also` writes. False when it does."""
-        async with self._starting:  # it is not being resumed meanwhile
-            if run_id in self._loops:
-                return False
-            state = await self.find(Target(run_id=run_id))
-            state.revision += 1
-            if change is not None:
-                change(state)
-
-            async def store(writer: Writer) -> None:
-                if also is not None:
-                    await also(writer)
-                await loops.update(writer, state)
-
-            await self.database.write(store)
-            return True
-
-    def _tell(self, key: str, snapshot: Snapshot) -> None:
-        for listener in tuple(self.bus.listeners):
-            listener.changed(key, snapshot)
 
     # ---------------------------------------------------------------------------------------------------------- find
     async def find(self, target: Target, *, by_workspace: bool = True) -> LoopState:
@@ -435,10 +364,7 @@ class Engine:
 
     async def _steered(self, target: Target) -> tuple[Loop | None, LoopState]:
         state = await self.find(target, by_workspace=False)
-        if state.run_id in self._unrecovered:
-            async with self._starting:
-                if state.run_id in self._unrecovered:
-                    await self._recover_one(state, 0)
+        if await self._recovery.try_again(state):
             state = await self.find(target, by_workspace=False)
         return self._loops.get(state.run_id), state
 
@@ -451,77 +377,6 @@ class Engine:
         staged = await operations.count(self.database, state.run_id)
         counters = Counters(context=pending, permissions=permissions, questions=questions, operations=staged)
         return state.snapshot(elapsed_ms=state.active_ms, counters=counters)
-
-    # ------------------------------------------------------------------------------------------------------ recovery
-    async def _recover_plans(self) -> None:
-        try:
-            await plan.recover(self.paths, self.database)
-        except (ApplyError, OSError) as error:  # the journal stays: the next start tries again
-            log.error("approved changes are still half applied: %s", error)
-
-    async def _recover(self) -> None:
-        left = await loops.unfinished(self.database)
-        await asyncio.gather(*(self._recover_one(state, _RECOVERY_WAIT_MS) for state in left))
-
-    async def _recover_one(self, state: LoopState, wait_ms: int) -> None:
-        """Running becomes interrupted; paused, waiting and awaiting_approval stay and take their lock again. A loop
-        whose lock somebody else has is left as it is until somebody asks for it."""
-        guard = place = None
-        try:
-            place = await asyncio.to_thread(locate, Path(state.workspace))
-            guard = await self._lock(Path(state.key), state.run_id, wait_ms)
-        except (RalphError, GuardError) as error:
-            log.warning("loop %s was not taken up: %s", state.run_id, error)
-            self._unrecovered.add(state.run_id)
-            return
-        except OSError as error:  # the folder is gone: nothing can run there, and nothing to lock
-            log.warning("loop %s: %s", state.run_id, error)
-        self._unrecovered.discard(state.run_id)
-        state.revision += 100  # what was told last may not have been stored
-        broken = await iterations.running(self.database, state.run_id)
-        ended = [await self._ended(record) for record in broken]
-        if ended:
-            state.replaces = ended[-1].iteration
-            state.last_iteration_ms = ended[-1].duration_ms
-            state.active_ms += ended[-1].duration_ms  # what was told of it had not been stored
-        if state.status == "running" or guard is None:
-            state.status, state.phase, state.pause_requested = "interrupted", None, False
-
-        async def store(writer: Writer) -> None:
-            for record in ended:
-                await iterations.update(writer, record)
-            await asks.withdraw_all(writer, state.run_id, "restart")
-            await loops.update(writer, state)
-
-        await self.database.write(store)
-        await self.desk.recover(self._at_rest(state))
-        if guard is None or place is None or state.status == "interrupted":
-            if guard is not None:
-                await guard.close()
-            self._tell(state.key, await self.snapshot_of(state))
-        else:
-            await self._launch(state, guard, place, None)
-
-    async def _ended(self, record: IterationRecord) -> IterationRecord:
-        """The record of an iteration that a helper left running: it ended with its last output, as far as is known."""
-        last = await output.last_time(self.database, record.run_id, record.iteration) or record.started_at
-        passed = datetime.fromisoformat(last) - datetime.fromisoformat(record.started_at)
-        return attrs.evolve(
-            record,
-            status="interrupted",
-            ended_at=last,
-            duration_ms=max(0, int(passed.total_seconds() * 1000)),
-            tracking="the helper ended before the record was made",
-        )
-
-
-def _busy(run_id: str | None, pid: int | None, since: str | None) -> RalphError:
-    """What is not known of the holder is empty: a program that is none of ours may hold the lock."""
-    held = f"loop {run_id}" if run_id else "another program"
-    by = f" (process {pid})" if pid else ""
-    at = f", since {since}" if since else ""
-    text = f"A loop already runs in this repository: {held}{by}{at}. Cancel it or wait for its end."
-    return RalphError("repoBusy", text, runId=run_id or "", pid=pid or 0, since=since or "")
 
 
 async def _within(waiting: Awaitable[object], seconds: float) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import attrs
@@ -22,25 +22,32 @@ from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
 from ralph_loop import __version__
 from ralph_loop.engine.client import Client
 from ralph_loop.engine.engine import Engine
-from ralph_loop.errors import INVALID_PARAMS, InvalidParamsError, RalphError, not_available
+from ralph_loop.errors import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    NOT_INITIALIZED,
+    PARSE_ERROR,
+    InvalidParamsError,
+    RalphError,
+    not_available,
+)
 from ralph_loop.lsp import requests as requests  # registers the handlers
+from ralph_loop.lsp.calls import Calls
 from ralph_loop.lsp.editor import Folders, editor_settings
 from ralph_loop.lsp.events import Events
 from ralph_loop.lsp.following import Following
 from ralph_loop.lsp.outbox import REQUEST_ROOM, Outbox
 from ralph_loop.lsp.progress import RequestProgress
-from ralph_loop.lsp.registry import HANDLERS, READING, STOPPABLE
-from ralph_loop.protocol import MAX_ANSWER_BYTES, PROTOCOL_VERSION, REQUESTS, Empty, View
-from ralph_loop.shared.framing import BodyError, FrameError, encode, read_message
+from ralph_loop.lsp.registry import HANDLERS, READING
+from ralph_loop.protocol import PROTOCOL_VERSION, REQUESTS, Empty, View
+from ralph_loop.shared.framing import BodyError, FrameError, read_message
 from ralph_loop.wire import structure, unstructure
 
 log = logging.getLogger(__name__)
 
-PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INTERNAL_ERROR = -32700, -32600, -32601, -32603
-NOT_INITIALIZED, CANCELLED = -32002, -32800
 COMMANDS = {method.replace("/", "."): method for method in REQUESTS}
 _FLUSH_S = 5.0
-_LONGEST_ERROR = 16 * 1024  # characters
 
 
 class _Protocol(LanguageServerProtocol):
@@ -96,9 +103,7 @@ class Session:
         self._lsp_methods = frozenset(cast(dict[str, Any], cast(Any, self._protocol.fm).builtin_features))
         self._events = Events(self, self._outbox)
         self._following = Following(engine, self._outbox)
-        self._requests: dict[Any, asyncio.Task[None]] = {}
-        self._stoppable: dict[Any, asyncio.Task[Any]] = {}  # the work behind those requests that may be cut short
-        self._cancellable: dict[Any, asyncio.Task[Any]] = {}  # by progress token
+        self._calls = Calls(self.call, self._outbox, self._following.start_waiting)
         self._initialized = self._shut_down = self._exited = False
 
     # ------------------------------------------------------------------------------------------------------- serving
@@ -115,9 +120,8 @@ class Session:
             self.engine.bus.listeners.discard(self._events)
             closed.cancel()
             reading.cancel()
-            for work in self._stoppable.values():
-                work.cancel()
-            await asyncio.gather(reading, *self._requests.values(), return_exceptions=True)
+            await asyncio.gather(reading, return_exceptions=True)
+            await self._calls.close()
             await self._following.close()
             await self._outbox.close(_FLUSH_S)
             self._server.shutdown()
@@ -128,10 +132,10 @@ class Session:
             try:
                 message = await read_message(self._reader)
             except BodyError as error:
-                self._refuse(None, PARSE_ERROR, str(error))
+                self._calls.refuse(None, PARSE_ERROR, str(error))
                 continue
             except FrameError as error:
-                self._refuse(None, PARSE_ERROR, f"{error}; the connection is closed")
+                self._calls.refuse(None, PARSE_ERROR, f"{error}; the connection is closed")
                 return
             except OSError:
                 return
@@ -144,17 +148,17 @@ class Session:
 
     async def _receive(self, message: Any) -> None:
         if not isinstance(message, dict):
-            return self._refuse(None, INVALID_REQUEST, "a message is a JSON object")
+            return self._calls.refuse(None, INVALID_REQUEST, "a message is a JSON object")
         message = cast(dict[str, Any], message)
         id_, method = message.get("id"), message.get("method")
         if method is None and ("result" in message or "error" in message):
             return None  # what we ask (for a progress bar) needs no answer
         known_id = isinstance(id_, str | int) and not isinstance(id_, bool)
         if "id" in message and not known_id:
-            return self._refuse(None, INVALID_REQUEST, "id must be a string or an integer")
+            return self._calls.refuse(None, INVALID_REQUEST, "id must be a string or an integer")
         if message.get("jsonrpc") != "2.0" or not isinstance(method, str):
             if "id" in message:
-                self._refuse(id_, INVALID_REQUEST, 'a request has "jsonrpc": "2.0" and a method')
+                self._calls.refuse(id_, INVALID_REQUEST, 'a request has "jsonrpc": "2.0" and a method')
             return None
         if "id" in message:
             await self._request(id_, method, message)
@@ -166,14 +170,9 @@ class Session:
         params = message.get("params")
         if method == types.CANCEL_REQUEST:
             id_ = cast(dict[str, Any], params).get("id") if isinstance(params, dict) else None
-            if isinstance(id_, str | int) and id_ in self._stoppable:
-                self._stoppable[id_].cancel()
-            return
+            return self._calls.cancel(id_)
         if method == types.WINDOW_WORK_DONE_PROGRESS_CANCEL and isinstance(params, dict):
-            token: Any = cast(dict[str, Any], params).get("token")
-            if isinstance(token, str | int) and token in self._cancellable:
-                self._cancellable[token].cancel()
-            return
+            return self._calls.cancel_progress(cast(dict[str, Any], params).get("token"))
         if method == types.WORKSPACE_DID_CHANGE_CONFIGURATION:
             self._configure(cast(dict[str, Any], params).get("settings") if isinstance(params, dict) else None)
         elif method == types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS:
@@ -183,27 +182,27 @@ class Session:
 
     async def _request(self, id_: Any, method: str, message: dict[str, Any]) -> None:
         if self._shut_down:
-            return self._refuse(id_, INVALID_REQUEST, "the server was shut down; only exit may follow")
+            return self._calls.refuse(id_, INVALID_REQUEST, "the server was shut down; only exit may follow")
         if method == types.INITIALIZE:
             if self._initialized:
-                return self._refuse(id_, INVALID_REQUEST, "initialize was sent before")
+                return self._calls.refuse(id_, INVALID_REQUEST, "initialize was sent before")
             await self._initialize(message)
             return None
         if not self._initialized:
-            return self._refuse(id_, NOT_INITIALIZED, "the first request must be initialize")
+            return self._calls.refuse(id_, NOT_INITIALIZED, "the first request must be initialize")
         params: Any = message.get("params", {})
         if method == types.WORKSPACE_EXECUTE_COMMAND:
             command, params = _command(params)
             if command is None:
-                return self._refuse(id_, INVALID_PARAMS, params)
+                return self._calls.refuse(id_, INVALID_PARAMS, params)
             method = command
         if method in REQUESTS:
-            return self._start(id_, method, params)
+            return self._calls.start(id_, method, params)
         if method in self._lsp_methods:
             self._shut_down = method == types.SHUTDOWN
             self._pygls(message)
             return None
-        return self._refuse(id_, METHOD_NOT_FOUND, f"there is no method {method}")
+        return self._calls.refuse(id_, METHOD_NOT_FOUND, f"there is no method {method}")
 
     async def _initialize(self, message: dict[str, Any]) -> None:
         params: Any = message.get("params")
@@ -242,45 +241,9 @@ class Session:
         except Exception as error:
             log.info("a %s did not fit: %s", message.get("method", "response"), error)
             if id_ is not None and "method" in message:
-                self._refuse(id_, INVALID_PARAMS, f"the params of {message['method']} do not fit the protocol")
+                self._calls.refuse(id_, INVALID_PARAMS, f"the params of {message['method']} do not fit the protocol")
             return False
         return True
-
-    # ------------------------------------------------------------------------------------------------------ requests
-    def _start(self, id_: Any, method: str, params: Any) -> None:
-        if id_ in self._requests:
-            return self._refuse(id_, INVALID_REQUEST, f"request {id_!r} is still being answered")
-        work = asyncio.create_task(self.call(method, params), name=f"request {method}")
-        if method in STOPPABLE:
-            self._stoppable[id_] = work
-        task = asyncio.create_task(self._answer(id_, method, work), name=f"answer to {method}")
-        self._requests[id_] = task
-        task.add_done_callback(lambda _: self._answered(id_))
-        return None
-
-    def _answered(self, id_: Any) -> None:
-        del self._requests[id_]
-        self._stoppable.pop(id_, None)
-
-    async def _answer(self, id_: Any, method: str, work: asyncio.Task[Any]) -> None:
-        try:
-            result = await work
-        except asyncio.CancelledError:
-            return self._refuse(id_, CANCELLED, f"{method} was cancelled")
-        except (RalphError, InvalidParamsError) as error:
-            return self._refuse(id_, error.code, error.message, error.data)
-        except Exception as error:
-            log.exception("%s failed", method)
-            return self._refuse(
-                id_, INTERNAL_ERROR, f"{method} failed: {error}. See the helper's log.", {"kind": "internal"}
-            )
-        answer = encode({"jsonrpc": "2.0", "id": id_, "result": result})
-        if len(answer) > MAX_ANSWER_BYTES:
-            text = f"The answer to {method} would have {len(answer)} bytes; at most {MAX_ANSWER_BYTES} are sent."
-            return self._refuse(id_, INTERNAL_ERROR, text, {"kind": "answerTooLarge"})
-        self._outbox.post_encoded(answer)
-        self._following.start_waiting()
-        return None
 
     async def call(self, method: str, params: Any) -> Any:
         """Validates and carries out one request of the contract; the result as JSON values."""
@@ -301,12 +264,6 @@ class Session:
         result = await handler(self, given)
         return unstructure(result if result is not None else None) if not isinstance(result, Empty) else {}
 
-    def _refuse(self, id_: Any, code: int, message: str, data: dict[str, Any] | None = None) -> None:
-        error: dict[str, Any] = {"code": code, "message": _shown(message)}
-        if data is not None:
-            error["data"] = {key: _shown(value) if isinstance(value, str) else value for key, value in data.items()}
-        self._outbox.post({"jsonrpc": "2.0", "id": id_, "error": error})
-
     # ----------------------------------------------------------------------------------------------- used by handlers
     def sees(self, key: str, run_id: str) -> bool:
         """Whether a loop is in one of the client's folders, subscribed to, or all are watched."""
@@ -318,27 +275,12 @@ class Session:
     def follow_after_answer(self, run_id: str, after: int, view: View) -> None:
         self._following.add(run_id, after, view)
 
-    @contextmanager
-    def progress(self, token: Any, title: str) -> Generator[RequestProgress]:
+    def progress(self, token: Any, title: str) -> AbstractContextManager[RequestProgress]:
         """Work-done progress of the request that is being carried out, which its client can cancel by it."""
-        progress = RequestProgress(self._outbox, token if isinstance(token, str | int) else None)
-        task = asyncio.current_task()
-        if progress.token is not None and task is not None:
-            self._cancellable[progress.token] = task
-        progress.begin(title)
-        try:
-            yield progress
-        finally:
-            progress.end()
-            self._cancellable.pop(progress.token, None)
+        return self._calls.progress(token, title)
 
     async def unfollow(self, run_id: str) -> None:
         await self._following.remove(run_id)
-
-
-def _shown(text: str) -> str:
-    """What a client sent may be large; an error does not send all of it back."""
-    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
 def _command(params: Any) -> tuple[str | None, Any]:
