@@ -349,7 +349,7 @@ def test_a_linked_working_tree_and_ignored_files(client: Client, box: Box, repo:
     )
     assert [operation["path"] for operation in operations] == ["seen"]
     notes = [c["text"] for c in client("output", runId=run)["chunks"] if c["stream"] == "system"]
-    assert "[ralph] Ignored by git, so not staged: build/.\n" in notes
+    assert "[ralph] Not staged: build/ (ignored by git).\n" in notes
     client("plan/approve", runId=run)
     client.settled(run)
     assert (linked / "seen").read_text() == (linked / ".env").read_text() == "KEY=1\n"

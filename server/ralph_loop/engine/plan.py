@@ -43,8 +43,8 @@ class Staged:
     tracked: Tracked
     left_out: list[str]
     """What it made or changed that cannot be staged, with the reason, for people: it goes with the copy."""
-    ignored: list[str]
-    """What it made that git ignores, for people: it goes with the copy too."""
+    dropped: list[str]
+    """What it made that git does not keep, with the reason, for people: it goes with the copy too."""
 
 
 class PlanRoom:
@@ -94,13 +94,16 @@ class PlanRoom:
             Operation(operation_id=new_id("op"), iteration=iteration, **attrs.asdict(change, recurse=False))
             for change in found.changes.files
         ]
-        left_out = [f"{path_fields(path)[0]} ({why})" for path, why in sorted(self._store.problems.items())]
         tracked = Tracked(found.changes.files[:MAX_FILES_IN_RECORD], found.changes.total)
-        return Staged(found.after, staged, tracked, left_out, [path_fields(path)[0] for path in found.ignored])
+        return Staged(found.after, staged, tracked, _explained(self._store.problems), _explained(found.dropped))
 
     async def discard(self) -> None:
         """Removes the copy."""
         await asyncio.to_thread(workcopy.discard, self._room)
+
+
+def _explained(paths: Mapping[bytes, str]) -> list[str]:
+    return [f"{path_fields(path)[0]} ({why})" for path, why in sorted(paths.items())]
 
 
 class ConfinedGuard:

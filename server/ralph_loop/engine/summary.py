@@ -108,7 +108,7 @@ def _facts(snapshot: Snapshot) -> str:
 def _needs(snapshot: Snapshot, records: Sequence[IterationRecord]) -> list[str]:
     needs: list[str] = []
     if snapshot.staged_operations:
-        needs.append(f"{_count(snapshot.staged_operations, 'change')} to approve or reject: `ralph-loop plan show`.")
+        needs.append(f"{_count(snapshot.staged_operations, 'change')} to approve or reject: `ralph-loop plan diff`.")
     if snapshot.pending_permissions:
         needs.append(f"{_count(snapshot.pending_permissions, 'permission')} to grant or refuse.")
     if snapshot.pending_questions:

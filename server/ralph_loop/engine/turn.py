@@ -109,8 +109,8 @@ class Turns:
             staged = await room.close(number, f"{name}.after")
             if staged.left_out:
                 result.errors.append(f"These cannot be staged and were dropped: {_some(staged.left_out)}.")
-            if staged.ignored:
-                await loop.note(number, f"[ralph] Ignored by git, so not staged: {_some(staged.ignored)}.")
+            if staged.dropped:
+                await loop.note(number, f"[ralph] Not staged: {_some(staged.dropped)}.")
             judgement = await self._judge(record, result, staged.tracked, staged.after, room.root)
         finally:
             await self.close()

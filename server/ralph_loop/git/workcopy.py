@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -40,8 +40,8 @@ class Collected:
     after: str
     """The tree."""
     changes: ChangeList
-    ignored: list[bytes]
-    """What it made that git ignores (a folder with `/` at its end): it is in no tree and goes with the copy."""
+    dropped: dict[bytes, str]
+    """What it made that is in no tree and goes with the copy, with the reason (a folder with `/` at its end)."""
 
 
 def create(store: SnapshotStore, folder: Path, name: str, copied: Iterable[str] = ()) -> WorkCopy:
@@ -77,8 +77,10 @@ def collect(store: SnapshotStore, copy: WorkCopy, name: str) -> Collected:
     Commits, branches and the like stay in the copy; ignored files do too.
     """
     after = store.take_copy(name, copy.folder)
-    ignored = store.ignored_in_copy(copy.folder) - copy.ignored
-    return Collected(after, store.changes(copy.base, after, _ALL), sorted(ignored))
+    ignored = store.ignored_in_copy(copy.folder)
+    dropped = dict.fromkeys(ignored - copy.ignored, "ignored by git")
+    dropped |= dict.fromkeys(_special_files(copy.folder, ignored), "not a regular file")
+    return Collected(after, store.changes(copy.base, after, _ALL), dropped)
 
 
 def discard(folder: Path) -> None:
@@ -118,8 +120,19 @@ def _through_link(root: Path, below: Path) -> bool:
 def _left_out(folder: str, names: list[str]) -> list[str]:
     """Sockets, FIFOs and devices; and git directories, which may point back to the user's."""
 
-    def is_special(path: Path) -> bool:
-        mode = path.lstat().st_mode
-        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+    return [name for name in names if name == ".git" or _is_special(Path(folder, name).lstat().st_mode)]
 
-    return [name for name in names if name == ".git" or is_special(Path(folder, name))]
+
+def _special_files(folder: Path, ignored: Collection[bytes]) -> Iterator[bytes]:
+    """Where the agent made FIFOs, sockets and devices, for which git has no place."""
+    root = os.fsencode(folder) + b"/"
+    for directory, folders, files in os.walk(root):
+        below = directory.removeprefix(root) + b"/" if directory != root else b""
+        folders[:] = [name for name in folders if name != b".git" and below + name + b"/" not in ignored]
+        for name in files:
+            if _is_special(os.lstat(os.path.join(directory, name)).st_mode):  # noqa: PTH118
+                yield below + name
+
+
+def _is_special(mode: int) -> bool:
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))

@@ -9,8 +9,8 @@ from ralph_loop.shared.client import Client
 from ralph_loop.terminal import asking, notes, options
 from ralph_loop.terminal.asking import helper, print_json
 from ralph_loop.terminal.options import Json, Parser, Problem, usage
-from ralph_loop.terminal.screen import standard
-from ralph_loop.terminal.words import count
+from ralph_loop.terminal.screen import Screen, standard
+from ralph_loop.terminal.words import count, one_line
 
 _REPLIES = ("once", "always", "reject")
 
@@ -84,8 +84,10 @@ def _asked(found: Json, id_: str | None) -> Json:
 
 def plan(arguments: Sequence[str]) -> int:
     parser = Parser("plan", "Show, approve or reject the changes that wait for approval (plan mode).")
-    parser.add_argument("what", choices=("show", "approve", "reject"), nargs="?", default="show")
-    parser.add_argument("ids", nargs="*", metavar="ID", type=options.text, help="only these changes (default: all)")
+    parser.add_argument("what", choices=("show", "diff", "approve", "reject"), nargs="?", default="show")
+    parser.add_argument(
+        "which", nargs="*", metavar="ID or FILE", type=options.text, help="only these changes (default: all)"
+    )
     parser.add_argument("--feedback", metavar="TEXT", type=options.text, help="with reject: what to do instead")
     options.loop(parser)
     options.json_output(parser)
@@ -95,30 +97,61 @@ def plan(arguments: Sequence[str]) -> int:
         raise usage("--feedback goes with reject")
     with helper(given) as client:
         loop = asking.find(client, given)
-        params: Json = {"runId": loop["runId"]}
-        if given.what != "show":
-            params |= {"operationIds": given.ids} if given.ids else {}
-            params |= {"feedback": given.feedback} if given.feedback else {}
-        method = {"show": "staged", "approve": "approve", "reject": "reject"}[given.what]
-        found = client.request(f"ralph/plan/{method}", params)
+        staged: list[Json] = client.request("ralph/plan/staged", {"runId": loop["runId"]})["operations"]
+        chosen = [_operation(staged, which) for which in given.which] or staged
+        if given.what in ("approve", "reject"):
+            return _decide(client, given, loop, chosen)
+        patches: list[Json] = []
+        if given.what == "diff" and chosen:
+            from ralph_loop.terminal import diffs
+
+            number = chosen[0]["iteration"]
+            files = [operation["path"] for operation in chosen] if given.which else []
+            patches = diffs.patches(client, loop, (number, number), files)
+    if given.json:
+        print_json(patches if given.what == "diff" else {"operations": chosen})
+    elif not chosen:
+        standard(given.color).line("No change waits for approval.")
+    elif given.what == "diff":
+        from ralph_loop.terminal import diffs
+
+        diffs.show(standard(given.color), patches)
+    else:
+        _list(standard(given.color), chosen)
+    return 0
+
+
+def _operation(staged: Sequence[Json], which: str) -> Json:
+    """The staged change that is meant, by its id or its file."""
+    for operation in staged:
+        if which in (operation["operationId"], operation["path"], operation.get("oldPath")):
+            return operation
+    raise Problem(f"No staged change has the id or the file {one_line(which)!r}.", "All of them: ralph-loop plan show")
+
+
+def _decide(client: Client, given: argparse.Namespace, loop: Json, chosen: Sequence[Json]) -> int:
+    params: Json = {"runId": loop["runId"]}
+    params |= {"operationIds": [operation["operationId"] for operation in chosen]} if given.which else {}
+    params |= {"feedback": given.feedback} if given.feedback else {}
+    found = client.request(f"ralph/plan/{given.what}", params)
     if given.json:
         print_json(found)
         return 0
-    screen = standard(given.color)
-    if given.what != "show":
-        left = len(found["operations"])
-        done = "Approved and applied" if given.what == "approve" else "Rejected"
-        screen.line(f"{done}. {count(left, 'change')} left." if left else f"{done}.")
-        return 0
-    if not found["operations"]:
-        screen.line("No change waits for approval.")
-        return 0
+    left = len(found["operations"])
+    done = "Approved and applied" if given.what == "approve" else "Rejected"
+    standard(given.color).line(f"{done}. {count(left, 'change')} left." if left else f"{done}.")
+    return 0
+
+
+def _list(screen: Screen, operations: Sequence[Json]) -> None:
     from ralph_loop.terminal import tables
 
-    tables.rows(
-        screen,
-        ("Id", "Change", "Lines", "File"),
-        ((o["operationId"], o["kind"], f"+{o['added']} -{o['removed']}", o["path"]) for o in found["operations"]),
-    )
-    screen.line("Approve with: ralph-loop plan approve [ID …] · or: ralph-loop plan reject --feedback …")
-    return 0
+    rows = ((o["operationId"], o["kind"], f"+{o['added']} -{o['removed']}", _name(o)) for o in operations)
+    tables.rows(screen, ("Id", "Change", "Lines", "File"), rows)
+    screen.say("See each line: ralph-loop plan diff [FILE …]")
+    screen.say("Then ralph-loop plan approve [FILE …], or ralph-loop plan reject [FILE …] --feedback …")
+
+
+def _name(operation: Json) -> str:
+    old = operation.get("oldPath")
+    return f"{old} → {operation['path']}" if old is not None else operation["path"]

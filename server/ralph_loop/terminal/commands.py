@@ -28,6 +28,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "list": ("reading", "list_loops", "all loops"),
         "logs": ("logs", "logs", "what the agents printed; -f follows"),
         "history": ("reading", "history", "the iterations and what they changed"),
+        "diff": ("diffs", "diff", "what a loop or an iteration changed, as a patch"),
         "prompt": ("reading", "prompt", "the prompt of one iteration"),
     },
     "Steer": {
@@ -38,7 +39,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "context": ("steering", "context", "list or clear the hints"),
         "permissions": ("asks", "permissions", "what agents ask"),
         "answer": ("asks", "answer", "answer what an agent asks"),
-        "plan": ("asks", "plan", "show, approve or reject staged changes"),
+        "plan": ("asks", "plan", "see, approve or reject staged changes"),
         "tasks": ("stored", "tasks", "the task list of this repository"),
     },
     "Set up": {

@@ -62,7 +62,7 @@ def changes(screen: Screen, before: Json, now: Json) -> None:
                 screen.say(f"Waits for a rate limit{until}{why}", "yellow")
             case "awaiting_approval":
                 screen.say(f"Waits for approval of {count(now['stagedOperations'], 'change')}.", "yellow")
-                screen.say(f"Look at them, then approve: ralph-loop plan show --run {run}", indent="  ")
+                screen.say(f"Look at them, then approve: ralph-loop plan diff --run {run}", indent="  ")
             case "running":
                 screen.say("Goes on.", "cyan")
             case _:

@@ -121,6 +121,8 @@ def test_what_the_agent_changed(copy: WorkCopy, git: Git, store: SnapshotStore, 
     (folder / "node_modules" / "m" / "index.js").write_text("changed\n")
     (folder / "link").unlink()
     (folder / "link").write_text("a file now\n")
+    os.mkfifo(folder / "sub" / "pipe")
+    os.mkfifo(folder / "node_modules" / "pipe")
     found = workcopy.collect(store, copy, "after")
     after, changes = found.after, found.changes
     assert [(change.kind, change.path) for change in changes.files] == [
@@ -131,6 +133,7 @@ def test_what_the_agent_changed(copy: WorkCopy, git: Git, store: SnapshotStore, 
     ]
     assert store.read(after, "a.txt").data == b"by the agent\n"
     assert (dirty / "a.txt").read_text() == "staged\nand not\n"
+    assert found.dropped == {b"new.log": "ignored by git", b"sub/pipe": "not a regular file"}
 
 
 def test_an_agent_that_breaks_git_still_has_its_changes_seen(

@@ -148,7 +148,7 @@ def test_how_it_stands(state: dict[str, Any], standing: str) -> None:
         (
             {"status": "awaiting_approval"},
             Counters(operations=2),
-            "2 changes to approve or reject: `ralph-loop plan show`.",
+            "2 changes to approve or reject: `ralph-loop plan diff`.",
         ),
         ({"status": "running"}, Counters(permissions=1), "1 permission to grant or refuse."),
         ({"status": "running"}, Counters(questions=1), "1 question of the agent to answer."),
