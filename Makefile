@@ -64,7 +64,7 @@ test-python: setup ## the helper and the terminal
 	$(PYTEST) $(PYTHON_TESTS)
 	@touch $(PASSED)/python
 
-test-editors: packages setup $(VSIX) ## VS Code in a browser, Neovim
+test-editors: packages setup $(VSIX) ## VS Code in a browser, Neovim, Emacs
 	@mkdir -p $(PASSED) && rm -f $(PASSED)/editors
 	npm --prefix tests/editors run --silent test
 	@touch $(PASSED)/editors

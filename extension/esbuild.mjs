@@ -30,7 +30,7 @@ if (process.argv.includes("--tests")) {
     ["unit", "../tests/editors/unit/*.test.ts"],
     ["browser", "../tests/editors/vscode/browser/*.ts"],
     ["host", "../tests/editors/vscode/host/*.ts"],
-    ["neovim", "../tests/editors/neovim/*.ts"],
+    ["other", "../tests/editors/other/*.ts"],
   ]) {
     builds.push({
       ...common,

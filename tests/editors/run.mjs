@@ -1,4 +1,4 @@
-// Runs the tests in editors: `node run.mjs [unit | host | browser | neovim | browser/loop …]`, all tests without a name;
+// Runs the tests in editors: `node run.mjs [unit | host | browser | other | browser/loop …]`, all tests without a name;
 // `node run.mjs --failed`: the files that failed the last time.
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
@@ -12,7 +12,7 @@ const here = import.meta.dirname;
 const root = resolve(here, "../..");
 const extension = join(root, "extension");
 const out = join(extension, "out");
-const all = ["browser", "host", "neovim", "unit"];
+const all = ["browser", "host", "other", "unit"];
 const failed = join(root, ".cache/editor-tests-failed.json");
 const wanted = process.argv.slice(2);
 const kinds = wanted[0] === "--failed" ? lastFailed() : wanted.length ? wanted : all;
