@@ -10,14 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 
 import { Agent, agentCommand } from "../vscode/lib/agent";
-import {
-  endProcesses,
-  environment,
-  HELPER,
-  processesOf,
-  repository,
-  ROOT,
-} from "../vscode/lib/server";
+import { endProcesses, environment, HELPER, processesOf, repository, ROOT } from "../vscode/lib/server";
 
 const run = promisify(execFile);
 
@@ -39,10 +32,7 @@ for (const [editor, { language, command }] of Object.entries(EDITORS))
 
     before(() => {
       home = mkdtempSync(join(tmpdir(), "rl-"));
-      writeFileSync(
-        join(home, ".gitconfig"),
-        "[user]\n\tname = Test\n\temail = test@example.org\n",
-      );
+      writeFileSync(join(home, ".gitconfig"), "[user]\n\tname = Test\n\temail = test@example.org\n");
     });
 
     after(() => {
@@ -60,22 +50,13 @@ for (const [editor, { language, command }] of Object.entries(EDITORS))
       };
       const options = { cwd: agent.folder, env };
       await run(HELPER, ["config", "set", "agent", "custom"], options);
-      await run(
-        HELPER,
-        ["config", "set", "command", JSON.stringify(agentCommand(home))],
-        options,
-      );
+      await run(HELPER, ["config", "set", "command", JSON.stringify(agentCommand(home))], options);
       const [program = "", ...rest] = command;
       const script = join(ROOT, "tests/editors/other", rest.pop() ?? "");
       await run(program, [...rest, script], { ...options, timeout: 180_000 });
       assert.equal(agent.work, "work 1\nwork 2\nwork 3\n");
-      const left = () =>
-        processesOf(home, /nvim|emacs|ralph-loop lsp|agent\.sh/);
-      for (
-        const end = Date.now() + 20_000;
-        left().length > 0 && Date.now() < end;
-      )
-        await sleep(20);
+      const left = () => processesOf(home, /nvim|emacs|ralph-loop lsp|agent\.sh/);
+      for (const end = Date.now() + 20_000; left().length > 0 && Date.now() < end;) await sleep(20);
       assert.deepEqual(left(), [], "nothing is left");
     });
   });
@@ -83,8 +64,7 @@ for (const [editor, { language, command }] of Object.entries(EDITORS))
 /** The first block of a language in the README, as a file. */
 function configuration(language: string, folder: string): string {
   const block = new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``);
-  const [, text] =
-    block.exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
+  const [, text] = block.exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
   assert.ok(text, `the README has no ${language}`);
   const file = join(folder, `configuration.${language}`);
   writeFileSync(file, text);
