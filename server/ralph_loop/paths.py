@@ -31,11 +31,6 @@ class Paths:
         return self.data / "engine.lock"
 
     @property
-    def start_lock(self) -> Path:
-        """Held by whoever finds, starts or replaces the shared helper."""
-        return self.data / "start.lock"
-
-    @property
     def endpoint(self) -> Path:
         """What the running helper says of itself: pid, version, address."""
         return self.data / "helper.json"
@@ -86,8 +81,13 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
     except OSError as error:
-        told = f"data cannot be kept here ({error.strerror}). Choose another place: --data-dir or {DATA_DIR_VARIABLE}"
-        raise OSError(error.errno, told, str(directory)) from error
+        raise cannot_keep(directory, error) from error
+
+
+def cannot_keep(directory: Path, error: OSError) -> OSError:
+    """What a person is told when the data directory, or one in it, cannot be written to: with what to do."""
+    told = f"data cannot be kept here ({error.strerror}). Choose another place: --data-dir or {DATA_DIR_VARIABLE}"
+    return OSError(error.errno, told, str(directory))
 
 
 def runtime_dir() -> Path:

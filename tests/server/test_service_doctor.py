@@ -124,6 +124,9 @@ def test_a_file_in_place_of_the_data_directory(shared: Box) -> None:
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr.startswith(f"ralph-loop: {shared.data}: data cannot be kept here (File exists). Choose another")
     shared.data.unlink()
+    (shared.data / "start.lock").mkdir(parents=True)  # as a file system that is read-only
+    told = subprocess.run(command, env=shared.env, cwd=shared.folder, capture_output=True, text=True, check=False)
+    assert told.returncode == 1 and "data cannot be kept here (Is a directory). Choose another" in told.stderr
 
 
 @pytest.mark.parametrize("damage", ["garbage", "torn"])

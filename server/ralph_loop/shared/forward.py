@@ -70,11 +70,13 @@ def connect(data: Path, env: Mapping[str, str] | None = None, *, start: bool = T
 
 def start_lock(data: Path) -> int:
     """Held until the descriptor is closed, by at most one process: nobody starts a second helper beside us."""
-    if not data.is_dir():
-        from ralph_loop.paths import make_private  # loads attrs, which takes longer than the rest of this
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(data / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        from ralph_loop.paths import cannot_keep  # loads attrs, which takes longer than the rest of this
 
-        make_private(data)
-    fd = os.open(data / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        raise cannot_keep(data, error) from error
     fcntl.flock(fd, fcntl.LOCK_EX)
     return fd
 
