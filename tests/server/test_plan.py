@@ -262,6 +262,7 @@ MANY = "for i in $(seq 1000); do echo new > n$i.txt; done" + DONE
 
 def test_killed_while_the_approved_changes_are_applied(shared: Box) -> None:
     """They are all applied, but for what the user has changed before the next start, and that is told."""
+    shared.expected_log = ["loop 0: What was approved before is half applied"]
     repo = shared.repo()
     client = shared.client(repo)
     run, operations = staged(client, repo, MANY)
@@ -271,14 +272,39 @@ def test_killed_while_the_approved_changes_are_applied(shared: Box) -> None:
     client.close()
     (first, *_) = repo.glob("n*.txt")
     first.write_text("the user was here\n")
+    broken = shared.data / "journals" / "0"  # keeps no other from being ended
+    broken.mkdir()
+    (broken / "plan.json").write_text("{}")
     client = shared.client(repo)
     until(lambda: client("status", runId=run)["status"] == "completed", "the loop goes on to its end")
     texts = {path.name: path.read_text() for path in repo.glob("n*.txt")}
     assert texts == {operation["path"]: "new\n" for operation in operations} | {first.name: "the user was here\n"}
-    assert list((shared.data / "journals").iterdir()) == [] and not list(repo.glob(".ralph/.*.tmp"))
+    assert list((shared.data / "journals").iterdir()) == [broken] and not list(repo.glob(".ralph/.*.tmp"))
     notes = "".join(c["text"] for c in client("output", runId=run)["chunks"] if c["stream"] == "system")
     assert "1000 changes was cut short; the rest was applied" in notes
     assert first.name in notes
+
+
+def test_what_cannot_be_ended_at_the_next_start_is_ended_later(shared: Box) -> None:
+    """The folder is away then: nobody is told that all was applied."""
+    shared.expected_log = ["half applied"]
+    repo = shared.repo()
+    client = shared.client(repo)
+    run, _ = staged(client, repo, MANY)
+    client.send("ralph/plan/approve", {"runId": run})
+    until(lambda: next(repo.glob("n*.txt"), None), "the first file is applied")
+    shared.kill_helper()
+    client.close()
+    away = repo.rename(repo.with_name("away"))
+    client = shared.client(shared.folder)
+    snapshot = client("status", runId=run)
+    assert (snapshot["status"], snapshot["stagedOperations"]) == ("interrupted", 1000)
+    assert len(list(away.glob("n*.txt"))) < 1000
+    away.rename(repo)
+    client("resume", runId=run)
+    assert client.settled(run)["stopReason"] == "completed"
+    assert len(list(repo.glob("n*.txt"))) == 1000
+    assert list((shared.data / "journals").iterdir()) == []
 
 
 def test_killed_before_the_approved_changes_are_applied(shared: Box) -> None:

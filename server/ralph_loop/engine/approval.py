@@ -14,7 +14,7 @@ from ralph_loop.engine.committing import Committer
 from ralph_loop.engine.plan import Approver
 from ralph_loop.engine.record import Also, LoopRecord
 from ralph_loop.engine.wishes import Wishes
-from ralph_loop.errors import invalid_state, not_found
+from ralph_loop.errors import RalphError, invalid_state, not_found
 from ralph_loop.git.journal import Outcome
 from ralph_loop.git.locate import Place
 from ralph_loop.protocol import Operation
@@ -47,7 +47,7 @@ class Approval:
             try:
                 await approver.apply(before, after, staged, chosen)
             except Exception:
-                if not approver.is_half_done:  # else the next start ends it and knows what became of it
+                if not approver.is_half_done:  # else `_finish` knows what became of it
                     await self._database.write(lambda writer: operations.mark(writer, chosen, "staged"))
                 raise
             changes: dict[str, Any] = {}
@@ -79,11 +79,22 @@ class Approval:
         return await self.staged()
 
     async def recover(self) -> None:
-        """After a crash: operations that were being applied are approved or staged, as the journal says."""
+        """After a crash: what was being applied is ended, if it was not when the helper started."""
+        async with self.lock:
+            try:
+                await self._finish()
+            except RalphError as error:  # the next one who approves or rejects tries again
+                await self._loop.note(self._loop.state.iteration, f"[ralph] {error.message}")
+                await self._loop.output.end_iteration()
+
+    async def _finish(self) -> None:
+        """Ends what was left half applied; its operations are approved or staged then, as the journal says. Raises
+        RalphError."""
+        approver = self._approver({})
+        await approver.finish()
         unsure = await operations.applying(self._database, self._loop.state.run_id)
         if not unsure:
             return
-        approver = self._approver({})
         done = await asyncio.to_thread(approver.outcome)
         left = len(await self.staged()) - (len(unsure) if done.applied else 0)
         await self._loop.note(unsure[0].iteration, _recovered(done, len(unsure), self._loop.state.config.auto_commit))
@@ -117,6 +128,7 @@ class Approval:
         return await committer.leftovers(chosen, done)
 
     async def _chosen(self, ids: Sequence[str] | None) -> tuple[list[Operation], list[Operation]]:
+        await self._finish()
         state = self._loop.state
         if state.status != "awaiting_approval":
             text = f"This loop is {state.status}; nothing waits for approval."
@@ -166,7 +178,7 @@ def _recovered(outcome: Outcome, number: int, auto_commit: bool) -> str:
     files = f"{number} change{'' if number == 1 else 's'}"
     if not outcome.applied:
         return f"[ralph] The approval of {files} was cut short and taken back: they wait for approval again."
-    lines = [f"[ralph] The approval of {files} was cut short; the rest was applied at the restart."]
+    lines = [f"[ralph] The approval of {files} was cut short; the rest was applied later."]
     if outcome.left:
         lines.append(f"Changed by somebody else meanwhile and left as it is: {', '.join(outcome.left[:20])}.")
     if auto_commit:

@@ -104,16 +104,17 @@ class Loop:
             raise invalid_state(text, state.status, list(RESUMABLE))
         changes = amend(state)
         self._client = client
-        waits = state.deferred is not None and bool(await self.approval.staged())
-        await self._record.set(
-            status="awaiting_approval" if waits else "running",
-            phase=None if waits else "starting",
-            stop_reason=None,
-            waiting_until=None,
-            pause_requested=False,
-            error=None,
-            **changes,
-        )
+        async with self.approval.lock:
+            waits = state.deferred is not None and bool(await self.approval.staged())
+            await self._record.set(
+                status="awaiting_approval" if waits else "running",
+                phase=None if waits else "starting",
+                stop_reason=None,
+                waiting_until=None,
+                pause_requested=False,
+                error=None,
+                **changes,
+            )
         self._wishes.signal.set()
 
     def with_added(self, client: Client) -> Client:

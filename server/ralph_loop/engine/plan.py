@@ -7,6 +7,7 @@ their results mean for the loop (PROTOCOL.md, rule 4).
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from ralph_loop.protocol import MAX_FILES_IN_RECORD, Operation
 from ralph_loop.store import operations
 from ralph_loop.store.database import Database
 from ralph_loop.store.ids import new_id
+
+log = logging.getLogger(__name__)
 
 
 class PlanError(Exception):
@@ -170,8 +173,15 @@ class Approver:
 
     @property
     def is_half_done(self) -> bool:
-        """Whether the tree is half changed until the helper's next start (a full disk)."""
+        """Whether the tree is half changed, until `finish` can end that (a full disk)."""
         return journal.is_open(self._journal)
+
+    async def finish(self) -> None:
+        """Ends what was left half done. Raises RalphError gitFailed."""
+        try:
+            await asyncio.to_thread(applying.recover, self._journal)
+        except ApplyError as error:
+            raise RalphError("gitFailed", str(error), exitCode=-1, stderr=str(error)) from None
 
     def outcome(self) -> Outcome:
         """How the last one ended. Raises OSError, ValueError."""
@@ -183,8 +193,12 @@ class Approver:
 
 
 async def recover(paths: Paths, database: Database) -> None:
-    """After a crash: what was being applied is ended or taken back, and no copy is left. Raises OSError, ApplyError."""
-    for directory in await asyncio.to_thread(applying.recover, paths.journals):
+    """After a crash: what was being applied is ended or taken back, and no copy is left. Raises OSError."""
+    for directory in await asyncio.to_thread(lambda: list(paths.journals.iterdir())):
+        try:
+            await asyncio.to_thread(applying.recover, directory)
+        except ApplyError as error:  # its folder is away, for example: its loop tries again, and the next start
+            log.error("loop %s: %s", directory.name, error)
         if not await operations.applying(database, directory.name):  # else the loop asks for the outcome
             await asyncio.to_thread(journal.forget, directory)
     for folder in await asyncio.to_thread(lambda: list(paths.copies.iterdir())):

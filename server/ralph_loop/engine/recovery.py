@@ -14,7 +14,6 @@ from ralph_loop.agents.agent_process import GuardError
 from ralph_loop.engine import plan, repolock
 from ralph_loop.engine.state import LoopState
 from ralph_loop.errors import RalphError
-from ralph_loop.git.journal import ApplyError
 from ralph_loop.git.locate import locate
 from ralph_loop.protocol import IterationRecord
 from ralph_loop.store import asks, iterations, loops, output
@@ -54,8 +53,8 @@ class Recovery:
     async def _finish_applying(self) -> None:
         try:
             await plan.recover(self._engine.paths, self._engine.database)
-        except (ApplyError, OSError) as error:  # the journal stays: the next start tries again
-            log.error("approved changes are still half applied: %s", error)
+        except OSError as error:
+            log.error("what plan mode left could not be removed: %s", error)
 
     async def _take_up(self, state: LoopState, wait_ms: int) -> None:
         database = self._engine.database

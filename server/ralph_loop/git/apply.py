@@ -54,18 +54,15 @@ def apply(
         raise ApplyError(f"Nothing was applied in {root}: {why(error)}") from error
 
 
-def recover(journals: Path) -> list[Path]:
-    """Ends what a crash interrupted: carried through when it was committed, else taken back. All journals there are,
-    each of which tells its outcome. Raises ApplyError."""
-    found = sorted(path for path in journals.iterdir() if path.is_dir())
-    for directory in found:
-        try:
-            journal = Journal.load(directory)
-            if journal is not None:
-                journal.recover()
-        except (OSError, ValueError, KeyError, pygit2.GitError) as error:
-            raise ApplyError(f"What {directory} was applying is not finished: {error}") from error
-    return found
+def recover(directory: Path) -> None:
+    """Ends what a crash interrupted: carried through when it was committed, else taken back. The journal tells which.
+    Raises ApplyError."""
+    try:
+        journal = Journal.load(directory)
+        if journal is not None:
+            journal.recover()
+    except (OSError, ValueError, KeyError, pygit2.GitError) as error:
+        raise ApplyError(f"What was approved before is half applied, and ending that failed: {why(error)}") from error
 
 
 def belonging(staged: Sequence[Change], chosen: Sequence[Change]) -> list[Change]:

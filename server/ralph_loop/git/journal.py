@@ -75,7 +75,7 @@ class Journal:
     ) -> Journal:
         """Writes a plan down in a new directory. Raises OSError, ApplyError."""
         if is_open(directory):
-            raise ApplyError(f"What was approved before is half applied in {root}. Restart the helper: that ends it.")
+            raise ApplyError(f"What was approved before is half applied in {root}.")
         forget(directory)
         token = directory.name
         above = folder.state(b".ralph")
@@ -171,7 +171,8 @@ class Journal:
             back = f"taking it back failed: {why(error)}"
             because = f"{why(cause)}, and {back}" if cause else back
             raise ApplyError(
-                f"{self.root} is half changed: {because}. It is tried again when the helper starts the next time."
+                f"{self.root} is half changed: {because}. It is tried again when you approve or reject, and when the "
+                "helper starts."
             ) from error
         self._finish(folder, left)
 

@@ -226,7 +226,7 @@ def test_killed_at_every_step(store: SnapshotStore) -> None:
             applying.apply(store, *plan, plan[2], folder / "run")
 
         status = in_child(work)
-        recover(folder)
+        recover(folder / "run")
         outcome = journals.outcome(folder / "run")
         assert (read(root), outcome.left) == (AFTER if outcome.applied else BEFORE, []), at
         seen.add(outcome.applied)
@@ -255,7 +255,7 @@ def test_killed_again_while_recovering(store: SnapshotStore) -> None:
 
             def again(at: int = at) -> None:
                 interrupt(at, kill)
-                recover(folder)
+                recover(folder / "run")
 
             if in_child(again) == 0:
                 break
@@ -284,7 +284,7 @@ def test_an_error_at_every_step(store: SnapshotStore) -> None:
         assert status in (0, 1)
         assert read(root) == (AFTER if status == 0 else BEFORE), at
         refused += status
-        recover(folder)
+        recover(folder / "run")
         assert read(root) == (AFTER if status == 0 else BEFORE), at
         assert journals.outcome(folder / "run").applied == (status == 0)
         forget(folder)
@@ -378,7 +378,7 @@ def test_changed_between_a_crash_and_the_next_start(store: SnapshotStore) -> Non
     assert in_child(work) == -signal.SIGKILL
     (root / "link").unlink()
     (root / "link").write_text("mine\n")
-    assert recover(folder) == [folder / "run"]
+    recover(folder / "run")
     assert journals.outcome(folder / "run") == Outcome(True, ["link"])
     forget(folder)
     assert read(root) == {**AFTER, "link": ("file", b"mine\n")}
