@@ -94,3 +94,32 @@ def test_what_was_denied_is_told_in_plain_words(place: Place, agent: Agent) -> N
     denials = [error for error in record["errors"] if "was not allowed to use" in error]
     # Codex has a sandbox instead, and Gemini does not offer what it may not use
     assert bool(denials) is (agent.id not in ("codex", "gemini"))
+
+
+# OpenCode tries again for over a minute: once each is enough
+_OPENCODE = {"e500": ["opencode-server"], "e529": ["opencode"], "e404": ["acp-opencode"]}
+REFUSED = [
+    pytest.param(agent, scenario, kind, id=f"{agent.id}-{scenario}")
+    for agent in COMMANDS + WARM
+    for scenario, kind in {
+        "e402": "payment",
+        "e404": "modelNotFound",
+        "e500": "server",
+        "e529": "overloaded",
+        "empty": "server",
+    }.items()
+    if "opencode" not in agent.id or agent.id in _OPENCODE.get(scenario, [agent.id])
+]
+
+
+@pytest.mark.parametrize(("agent", "scenario", "kind"), REFUSED)
+def test_what_the_model_refuses_is_one_clear_error(place: Place, agent: Agent, scenario: str, kind: str) -> None:
+    """Whatever the agent's own program makes of it; an empty answer is a success for most."""
+    run = place.start(agent, scenario, maxFailures=1, maxIterations=2)
+    end = place.end(run)
+    assert (end["status"], end["stopReason"]) == ("error", "agentFailed"), end
+    # Codex does not tell one of these from the other
+    assert end["error"]["kind"] in ({kind, "server"} if scenario == "e529" else {kind}), end["error"]
+    assert end["error"]["hint"]
+    (record,) = place.records(run)
+    assert (record["status"], record["promise"], len(record["errors"])) == ("failed", "none", 1), record

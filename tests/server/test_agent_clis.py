@@ -66,6 +66,21 @@ def test_an_exit_code_of_0_without_the_final_event(client: Client, repo: Path, f
     assert (record["status"], record["exitCode"], record["promise"]) == ("failed", 0, "none")
 
 
+@every
+def test_an_empty_answer_is_a_failure_that_counts(client: Client, repo: Path, fake: Fake, agent: str) -> None:
+    end = ended(client, repo, fake(agent).plays(*SAYING[agent]("")), agent, maxIterations=5, maxFailures=2)
+    assert (end["stopReason"], end["iteration"], end["error"]["kind"]) == ("agentFailed", 2, "server")
+    assert "empty answer" in end["error"]["message"] and "another model" in end["error"]["hint"]
+
+
+def test_what_said_nothing_but_did_something_is_no_empty_answer(client: Client, repo: Path, fake: Fake) -> None:
+    tool = {"type": "assistant", "message": {"content": [{"type": "tool_use", "id": "1", "name": "Bash"}]}}
+    *_, final = claude("")
+    cli = fake("claude").plays(tool, final).plays(final, then=f"touch {repo}/made").plays(final)
+    found = records(client, ended(client, repo, cli, maxIterations=3, maxFailures=3)["runId"])
+    assert [record["status"] for record in found] == ["completed", "completed", "failed"]
+
+
 def test_ralph_loops_by_itself_so_its_own_word_and_exit_code_count(client: Client, repo: Path, fake: Fake) -> None:
     cli = fake("ralph").plays("Say LOOP_COMPLETE when done").plays("Failed", code=1).plays("Done.", "LOOP_COMPLETE")
     end = ended(client, repo, cli, "ralph", maxIterations=5, maxFailures=3)

@@ -75,6 +75,15 @@ class Result:
     cost_usd: float | None = None
     duration_ms: int = 0
     questions: list[QuestionNote] = attrs.Factory(list[QuestionNote])
+    silent: bool = False  # finished without a word, a tool, a question or an error
+
+    def add_error(self, message: str) -> None:
+        if len(self.errors) < _MAX_ERRORS and message not in self.errors:
+            self.errors.append(message)
+
+    def fail(self, error: AgentError) -> None:
+        self.end, self.failure = "failed", error
+        self.add_error(error.message)
 
 
 class Iteration:
@@ -103,6 +112,7 @@ class Iteration:
         self._errors = ErrorScanner()
         self._tail = ""
         self._final: Final | None = None
+        self._asked = False  # a person
         self.result = Result(verdict=self._scanner.verdict())
         self._began = time.monotonic()
         self.time = Stopwatch()
@@ -127,7 +137,7 @@ class Iteration:
                 self.result.tools[event.name] = self.result.tools.get(event.name, 0) + 1
             case ToolEnd():
                 if event.error:
-                    self._add_error(f"{event.name}: {event.error}")
+                    self.result.add_error(f"{event.name}: {event.error}")
             case Usage():
                 self.result.tokens = Tokens(input=event.input_tokens, output=event.output_tokens)
                 self.result.cost_usd = event.cost_usd if event.cost_usd is not None else self.result.cost_usd
@@ -138,7 +148,7 @@ class Iteration:
             case Final():
                 self._final = event
             case AgentError():
-                self._add_error(event.message)
+                self.result.add_error(event.message)
                 if event.kind not in _HARMLESS and self.result.failure is None:
                     self.result.failure = event
             case _:
@@ -148,10 +158,12 @@ class Iteration:
     async def ask_permission(
         self, tool: str, title: str, arguments: Mapping[str, object], diff: str | None, pattern: str
     ) -> PermissionReply:
+        self._asked = True
         with self.standing_still():
             return await self._asking.permission(self.number, tool, title, arguments, diff, pattern)
 
     async def ask_question(self, text: str, options: Sequence[str]) -> str:
+        self._asked = True
         with self.standing_still():
             return await self._asking.question(self.number, text, options)
 
@@ -162,10 +174,6 @@ class Iteration:
     def wake(self) -> None:
         """The clocks changed: waits are computed anew."""
         self._woken.set()
-
-    def _add_error(self, message: str) -> None:
-        if len(self.result.errors) < _MAX_ERRORS and message not in self.result.errors:
-            self.result.errors.append(message)
 
     # -------------------------------------------------------------------------------------------------------- run
     async def run(
@@ -229,29 +237,32 @@ class Iteration:
                 result.exit_code = outcome.exit_code
                 end = "finished" if outcome.finished and result.failure is None else "failed"
             elif isinstance(error, AgentNotFoundError):
-                self._fail(AgentError(ErrorKind.OTHER, str(error), error.install_hint, fatal=True))
+                result.fail(AgentError(ErrorKind.OTHER, str(error), error.install_hint, fatal=True))
             else:
                 raise error
         result.end = end or "failed"
         result.duration_ms = int((time.monotonic() - self._began) * 1000)
         if result.end in TOO_LONG:  # also for the next prompt: the agent cannot know why it was ended
-            self._add_error(TOO_LONG[result.end])
+            result.add_error(TOO_LONG[result.end])
         if result.end == "failed" and result.failure is None and result.rate_limit is None:
-            self._fail(AgentError(ErrorKind.OTHER, "The agent ended without finishing its work."))
+            result.fail(AgentError(ErrorKind.OTHER, "The agent ended without finishing its work."))
         for message in self._errors.errors():
-            self._add_error(message)
+            result.add_error(message)
         if self._final is not None and self._final.message is not None:
             self._scanner.reset()
             self._scanner.feed(self._final.message)
             result.message = self._final.message
         else:
             result.message = self._tail.strip() or None
+        result.silent = result.end == "finished" and self._silent()
         own_word = self._final is not None and self._final.completed
         result.verdict = Verdict("completion") if own_word else self._scanner.verdict()
 
-    def _fail(self, error: AgentError) -> None:
-        self.result.failure = error
-        self._add_error(error.message)
+    def _silent(self) -> bool:
+        """What prints plain text may have nothing to say."""
+        result = self.result
+        did = self._asked or result.tools or result.questions or result.errors
+        return self._structured and not did and not (self._tail.strip() or (result.message or "").strip())
 
 
 class _Hold:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ralph_loop.agents.base import RateLimit
+from ralph_loop.agents.base import AgentError, ErrorKind, RateLimit
 from ralph_loop.engine import struggle
 from ralph_loop.engine.iteration import TOO_LONG, Result
 from ralph_loop.engine.state import LoopState
@@ -22,6 +22,13 @@ _STATUS: dict[str, IterationStatus] = {
     "maxDuration": "interrupted",
 }
 MAX_BACKOFF_MINUTES = 32
+
+# Most agents end well when their model gave nothing at all.
+EMPTY_ANSWER = AgentError(
+    ErrorKind.SERVER,
+    "The model gave an empty answer: no text, no tool was used, and no file changed.",
+    "Usually this passes by itself and the loop tries again. If it stays, try another model.",
+)
 
 
 def limit_reached(state: LoopState, elapsed_ms: int) -> StopReason | None:

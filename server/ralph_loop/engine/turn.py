@@ -244,6 +244,8 @@ class Turns:
     ) -> Judgement:
         """`root`: the tree the agent worked in."""
         state = self._loop.state
+        if result.silent and not tracked.total:
+            result.fail(judge.EMPTY_ANSWER)
         if result.verdict.promise == "completion" and state.config.tasks_mode:
             unfinished = await tasklist.unfinished(root)
             if unfinished is not None:  # said and not done is a near miss
