@@ -275,8 +275,9 @@ class Box:
                 self.signal_helper(signal.SIGTERM)
         problems += self._leftovers()
         problems += self._complaints()
+        log = self.log()[-8000:]
         shutil.rmtree(self.folder, ignore_errors=True)
-        assert not problems, "\n".join(problems)
+        assert not problems, "\n".join([*problems, "", log])
 
     @contextlib.contextmanager
     def one_test(self, number: int) -> Generator[Box]:

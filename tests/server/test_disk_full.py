@@ -6,10 +6,12 @@ A limit on the size of the helper's files stands in for the disk: SQLite meets t
 from __future__ import annotations
 
 import base64
+import contextlib
 import resource
+import sqlite3
 from typing import Any
 
-from box import DONE, Box, script, shell
+from box import DONE, Box, script, shell, until
 
 MIB = 1024 * 1024
 
@@ -63,12 +65,31 @@ def test_nothing_is_dropped(shared: Box) -> None:
 
 
 def test_a_cancel_ends_it_all_the_same(shared: Box) -> None:
+    """It is told at once, and stored with the last output when there is room."""
     shared.expected_log = ["cannot grow", "rollback", "could not be stored", "failed", "Traceback", "DiskFull"]
     client, run, helper = flooding(shared, 12)
-    assert client("cancel", runId=run)["status"] == "cancelled"
+    limit(helper, 8 * 1024)  # not even that it was cancelled fits
+    cancelled = client("cancel", runId=run)
+    assert cancelled["status"] == "cancelled" and cancelled["endedAt"]
     assert not [name for name in shared.processes().values() if "flood.py" in name]
-    limit(helper, resource.RLIM_INFINITY)
     assert client("status", runId=run)["status"] == "cancelled"
+    assert client.refused("cancel", runId=run).code == 1003
+    assert stored(shared) == "running"
+    limit(helper, resource.RLIM_INFINITY)
+    until(lambda: stored(shared) == "cancelled", "the end is stored")
+    (record,) = client("history", runId=run)["iterations"]
+    assert record["status"] == "interrupted"
+    shared.kill_helper()
+    client = shared.client(shared.folder)
+    assert client("status", runId=run)["status"] == "cancelled"
+    repo = str(shared.folder / "repo")
+    assert client("start", workspace=repo, prompt="x", config=shell(f"echo '{DONE}'"))["status"] == "running"
+
+
+def stored(box: Box) -> str:
+    """The status of the one loop in the database."""
+    with contextlib.closing(sqlite3.connect(f"file:{box.data / 'ralph-loop.db'}?mode=ro", uri=True)) as database:
+        return database.execute("SELECT status FROM loops").fetchone()[0]
 
 
 def test_an_approval_that_does_not_fit_changes_nothing(shared: Box) -> None:

@@ -13,23 +13,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import attrs
-
-from ralph_loop.agents.agent_process import GuardLostError
 from ralph_loop.agents.guard_client import Guard
 from ralph_loop.engine import judge
 from ralph_loop.engine.approval import Approval, verdict
 from ralph_loop.engine.asking import Loopwise
 from ralph_loop.engine.client import Client
+from ralph_loop.engine.ending import Ending
 from ralph_loop.engine.record import Also, LoopRecord, Surroundings
 from ralph_loop.engine.state import Deferred, LoopState
 from ralph_loop.engine.turn import Judgement, Turns
 from ralph_loop.engine.wishes import Wishes
 from ralph_loop.errors import invalid_state
 from ralph_loop.git.locate import Place
-from ralph_loop.protocol import ENDED, IterationRecord, LoopError, Operation, Snapshot, Status, StopReason
-from ralph_loop.store import iterations, operations, sessions
-from ralph_loop.store.database import DiskFullError, Writer, now
+from ralph_loop.protocol import ENDED, Operation, Snapshot, Status
+from ralph_loop.store import operations
+from ralph_loop.store.database import Writer
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +44,12 @@ class Loop:
         self._wishes = Wishes()
         self._record = LoopRecord(around, state, self._wishes)
         self._turns = Turns(self._record, self._wishes, guard, place)
+        self._ending = Ending(self._record, self._wishes, self._turns, guard)
         self.approval = Approval(self._record, self._wishes, place)
         self._client = client  # None after a restart, until one comes
         self._told_variables = False
         self.guard = guard
         self.ended = asyncio.Event()
-        self.processes_left: list[int] = []
 
     # ------------------------------------------------------------------------------------------- what others may see
     @property
@@ -61,6 +59,11 @@ class Loop:
 
     def snapshot(self) -> Snapshot:
         return self._record.snapshot()
+
+    @property
+    def processes_left(self) -> list[int]:
+        """Pids that could not be ended when the loop was."""
+        return self._ending.processes_left
 
     async def count(self) -> None:
         """To be awaited once, before the loop can be seen: its snapshot tells what waits for it."""
@@ -164,11 +167,12 @@ class Loop:
             await self.approval.recover()
             await self._go()
         except Exception as error:
-            await self._end_broken(error)
+            await self._ending.broken(error)
         finally:
-            await self._stop_processes()
+            await self._ending.stop_processes()
             await self._record.close()
             self.ended.set()
+        await self._ending.store_later()
 
     async def _go(self) -> None:
         await self._record.set()
@@ -177,7 +181,7 @@ class Loop:
             if self._wishes.ending:
                 return await self._leave()
             if state.status in ("running", "waiting") and (reached := judge.limit_reached(state, self._record.time.ms)):
-                await self._end("completed", reached)
+                await self._ending.end("completed", reached)
             elif state.status != "running":
                 await self._rest()
             elif state.pause_requested:
@@ -190,7 +194,7 @@ class Loop:
         """Cancelled, or the helper ends; not while changes are being applied."""
         async with self.approval.lock:
             if self._wishes.cancelled:
-                await self._end("cancelled", "cancelled")
+                await self._ending.end("cancelled", "cancelled")
             elif self.state.status == "running":
                 await self._record.set(status="paused", phase=None, pause_requested=False)
 
@@ -236,7 +240,7 @@ class Loop:
             if self._wishes.cancelled:  # who cancels is told "cancelled"; the record keeps what the agent promised
                 status = reason = "cancelled"
                 changes.pop("error", None)
-            await self._end(status, reason, also=judgement.store, record=judgement.record, **changes)
+            await self._ending.end(status, reason, also=judgement.store, record=judgement.record, **changes)
             return
         await self._record.set(judgement.store, judgement.record, **changes)
         await self._record.mirror()
@@ -277,7 +281,7 @@ class Loop:
         status: Any = changes.pop("status", "running")
         reason: Any = changes.pop("stop_reason", None)
         if status in ENDED:
-            await self._end(status, reason, **changes)
+            await self._ending.end(status, reason, **changes)
         elif status == "paused":
             await self._record.set(status="paused", stop_reason=reason, phase=None, **changes)
         else:
@@ -319,77 +323,3 @@ class Loop:
             await asyncio.wait_for(self._wishes.signal.wait(), seconds)
         except TimeoutError:
             return
-
-    # ---------------------------------------------------------------------------------------------------------- ends
-    async def _end(
-        self,
-        status: Status,
-        reason: StopReason,
-        *,
-        also: Also | None = None,
-        record: IterationRecord | None = None,
-        **changes: Any,
-    ) -> None:
-        """The loop is over. What ran is ended first, so that whoever hears of it may start the next one."""
-        await self._stop_processes()
-        state = self.state
-        text = judge.ending(status, reason, {**attrs.asdict(state, recurse=False), **changes})
-
-        async def store(writer: Writer) -> None:
-            if also is not None:
-                await also(writer)
-            await operations.drop(writer, state.run_id)
-            await sessions.add_message(writer, state.session_id, "system", "end", text, run_id=state.run_id)
-
-        await self._record.around.desk.withdraw(self._record.asking)
-        changes.setdefault("deferred", None)
-        if state.status == "waiting":
-            changes.setdefault("error", None)  # that it goes on by itself is no longer true
-        ending = {"status": status, "stop_reason": reason, "phase": None, "ended_at": now()}
-        cleared = {"pause_requested": False, "waiting_until": None}
-        await self._record.set(store, record, **changes, **ending, **cleared)
-        await self._record.mirror()
-
-    async def _end_broken(self, error: Exception) -> None:
-        """A failure of ours, or of the machine: that loop's end, never the helper's. A lost guard leaves the loop
-        interrupted, so that one action resumes it."""
-        run_id = self.state.run_id
-        log.error("loop %s failed", run_id, exc_info=error)
-        lost = isinstance(error, GuardLostError)
-        kind = "diskFull" if isinstance(error, DiskFullError) else "guardLost" if lost else "internal"
-        text = f"The loop stopped: {error}" if str(error) else f"The loop stopped: {type(error).__name__}"
-        problem = LoopError(
-            kind=kind, message=text, hint="See the helper's log (ralph-loop logs --helper) for details."
-        )
-        try:
-            broken = await iterations.running(self._record.around.database, run_id)
-            replaces: dict[str, Any] = {"replaces": broken[-1].iteration} if broken else {}
-            store = _interrupting(broken)
-            if self._wishes.cancelled:
-                await self._end("cancelled", "cancelled", also=store, error=problem, **replaces)
-            elif lost:
-                await self._record.set(store, status="interrupted", phase=None, error=problem, **replaces)
-            else:
-                await self._end("error", "error", also=store, error=problem, **replaces)
-        except Exception:
-            log.exception("loop %s: its end could not be stored", run_id)
-            self._record.force(
-                status="cancelled" if self._wishes.cancelled else "error",
-                stop_reason="cancelled" if self._wishes.cancelled else "error",
-                phase=None,
-                error=problem,
-            )
-
-    async def _stop_processes(self) -> None:
-        await self._turns.close()
-        self.processes_left = await self.guard.close()
-        if self.processes_left:
-            log.error("loop %s: processes %s could not be ended", self.state.run_id, self.processes_left)
-
-
-def _interrupting(broken: list[IterationRecord]) -> Also:
-    async def store(writer: Writer) -> None:
-        for record in broken:
-            await iterations.update(writer, attrs.evolve(record, status="interrupted", ended_at=now()))
-
-    return store

@@ -86,6 +86,7 @@ class OutputLog:
         await self._flush()
 
     async def close(self) -> None:
+        """Stores what is left. What does not fit on the disk waits for another `end_iteration`."""
         if self._flushing is not None:
             await asyncio.wait({self._flushing})
         try:
@@ -121,13 +122,21 @@ class OutputLog:
                 self._enqueue(self._tails.pop(stream))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name=f"output of {self._run_id}")
-            self._flushing.add_done_callback(lambda task: None if task.cancelled() else self._schedule())
+            self._flushing.add_done_callback(self._flushed)
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:  # else the next write raises it
+            self._schedule()
 
     async def _flush(self) -> None:
         async with self._lock:
             while self._queue:
                 batch, self._queue = self._queue, []
-                await self._store(batch)
+                try:
+                    await self._store(batch)
+                except Exception:
+                    self._queue = batch + self._queue
+                    raise
                 self._size -= sum(len(waiting.data) for waiting in batch)
 
     async def _store(self, batch: list[_Waiting]) -> None:

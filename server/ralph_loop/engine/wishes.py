@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -59,6 +60,14 @@ class Wishes:
     def _stop(self) -> None:
         self.stop.set()
         self.signal.set()
+
+    async def closed_within(self, seconds: float) -> bool:
+        """Whether the helper ends within this time; it waits for that."""
+        self.signal.clear()
+        if not self.closing:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.signal.wait(), seconds)
+        return self.closing
 
     def paused(self) -> None:
         """What a pause asked for is done."""
