@@ -146,6 +146,16 @@ def test_what_was_denied_is_an_error_with_the_setting_that_would_allow_it(
     assert "ralphLoop.allowAll" in shown
 
 
+def test_the_colours_of_a_tools_error_do_not_get_into_the_next_prompt(client: Client, repo: Path, fake: Fake) -> None:
+    use = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "pytest"}}
+    told = {"type": "tool_result", "tool_use_id": "t", "is_error": True, "content": "\x1b[31mFAILED\x1b[0m a.py\0\nwhy"}
+    lines = [{"type": "assistant", "message": {"content": [use]}}, {"type": "user", "message": {"content": [told]}}]
+    cli = fake("claude").plays(*lines, *claude("Not yet.")).plays(*claude(DONE))
+    end = ended(client, repo, cli, maxIterations=2)
+    assert records(client, end["runId"])[0]["errors"] == ["Bash: FAILED a.py\nwhy"]
+    assert "- Bash: FAILED a.py\n  why\n" in cli.stdin(2)
+
+
 # ------------------------------------------------------------------------------------------------------ rate limits
 def test_a_reset_time_is_waited_for(client: Client, repo: Path, fake: Fake) -> None:
     at = int((datetime.now(UTC) + timedelta(hours=2)).timestamp())

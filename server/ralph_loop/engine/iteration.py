@@ -29,6 +29,7 @@ from ralph_loop.agents.base import (
 )
 from ralph_loop.engine.clock import Stopwatch
 from ralph_loop.engine.completion import MessageScanner, Verdict
+from ralph_loop.engine.escapes import EscapeRemover
 from ralph_loop.engine.output import OutputLog
 from ralph_loop.engine.struggle import ErrorScanner
 from ralph_loop.protocol import LoopConfig, Tokens
@@ -78,6 +79,7 @@ class Result:
     silent: bool = False  # finished without a word, a tool, a question or an error
 
     def add_error(self, message: str) -> None:
+        message = EscapeRemover().feed(message)  # colours of a tool's output are nothing for the next prompt
         if len(self.errors) < _MAX_ERRORS and message not in self.errors:
             self.errors.append(message)
 

@@ -63,8 +63,11 @@ class TemplateProblem:
 
 def render(given: PromptInput) -> str:
     """The exact prompt. With a template, what it has no variable for follows it: hints must reach the agent."""
-    if given.template is not None:
-        return _from_template(given, given.template)
+    prompt = _from_sections(given) if given.template is None else _from_template(given, given.template)
+    return prompt.replace("\0", "\ufffd")  # from a task list or a template: no agent can be given that
+
+
+def _from_sections(given: PromptInput) -> str:
     limit = f"of {given.max_iterations}" if given.max_iterations else "(no limit)"
     parts = [
         f"# Ralph Loop: iteration {given.iteration} {limit}",

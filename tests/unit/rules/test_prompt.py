@@ -169,7 +169,16 @@ def test_every_variable_has_a_value() -> None:
     assert "{" not in render(attrs.evolve(FULL, template=template))
 
 
-TEXT = st.one_of(st.text(), st.sampled_from(["{{context}}", "$&", "\\g<0>", "{{prompt}}", "{0}", "%s", "## Your Task"]))
+def test_no_agent_is_given_a_nul() -> None:
+    for change in ({"tasks": "- [ ] a\0b"}, {"template": "a\0b {{prompt}}"}, {"preset": "a\0b"}):
+        prompt = render(attrs.evolve(BASE, **change))
+        assert "a\ufffdb" in prompt and "\0" not in prompt
+
+
+TEXT = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    st.sampled_from(["{{context}}", "$&", "\\g<0>", "{{prompt}}", "{0}", "%s", "## Your Task"]),
+)
 
 
 @given(
