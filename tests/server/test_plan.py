@@ -109,7 +109,7 @@ def test_some_approved_the_rest_rejected_with_feedback(client: Client, dirty: Pa
     # the promise did not count, since not everything was approved; the second one does: it changed nothing
     assert client.settled(run)["iteration"] == 2
     prompt = client("prompt", runId=run, iteration=2)["prompt"]
-    assert "no other, please" in prompt and "without a comment" not in prompt
+    assert "What is not named here was approved.\n\nRejected: other.txt\n\nThey said:\n\nno other, please\n" in prompt
     assert not (dirty / "other.txt").exists()
     assert [record["promise"] for record in client("history", runId=run)["iterations"]] == ["completion"] * 2
 
@@ -174,7 +174,7 @@ def test_the_summary_tells_what_is_not_in_the_folder(client: Client, dirty: Path
     assert "- `b` +1 -0, new: you rejected it (iteration 1)\n" in missing
     assert "- `c` +1 -0, new: waits for your approval (iteration 1)\n" in missing
     client("cancel", runId=run)
-    assert "dropped, as the loop ended without your approval" in (dirty / ".ralph/summary.md").read_text()
+    assert "dropped before you could approve it" in (dirty / ".ralph/summary.md").read_text()
 
 
 def test_a_lost_lock_lets_nothing_run_over_what_is_staged(client: Client, box: Box, dirty: Path) -> None:
@@ -193,6 +193,29 @@ def test_the_limit_is_judged_after_approval(client: Client, dirty: Path) -> None
     client("plan/approve", runId=run)
     assert client.settled(run)["stopReason"] == "maxIterations"
     assert (dirty / "n.txt").read_text() == "1\n"
+
+
+def test_what_a_reached_time_limit_cut_short_is_staged(client: Client, dirty: Path) -> None:
+    run, operations = staged(client, dirty, "echo half > half.txt; sleep 60", maxDurationMs=1500)
+    assert [operation["path"] for operation in operations] == ["half.txt"]
+    client("plan/approve", runId=run)
+    assert client.settled(run)["stopReason"] == "maxDuration"
+    assert (dirty / "half.txt").read_text() == "half\n"
+
+
+def test_what_an_interrupted_iteration_changed_is_told_as_dropped(client: Client, box: Box, dirty: Path) -> None:
+    script = f"[ $1 = 1 ] && echo half > half.txt && cat {box.gate().path}; echo new > new.txt" + DONE
+    run = client("start", workspace=str(dirty), prompt="do it", config=plan(script))["runId"]
+    until(lambda: next((box.data / "copies" / run).rglob("half.txt"), None), "the first iteration is half done")
+    client("pause", runId=run, when="now")
+    client("resume", runId=run)
+    client.settled(run, "awaiting_approval")
+    client("plan/approve", runId=run)
+    client.settled(run)
+    summary = (dirty / ".ralph/summary.md").read_text()
+    changed, missing = summary.partition("## What changed")[2].split("## What is not in your folder")
+    assert "`new.txt`" in changed and "`half.txt`" not in changed
+    assert "- `half.txt` +1 -0, new: dropped before you could approve it (iteration 1)\n" in missing
 
 
 def test_the_next_iteration_starts_from_the_users_tree(client: Client, dirty: Path) -> None:

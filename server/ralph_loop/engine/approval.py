@@ -21,6 +21,8 @@ from ralph_loop.protocol import Operation
 from ralph_loop.store import iterations, operations, sessions
 from ralph_loop.store.database import Writer
 
+_NAMED = 20  # paths in a sentence
+
 
 class Approval:
     """The staged operations of one loop. One approval at a time."""
@@ -72,9 +74,7 @@ class Approval:
                 if said:
                     await sessions.add_message(writer, state.session_id, "user", "feedback", said, run_id=state.run_id)
 
-            names = ", ".join(operation.path for operation in chosen[:20])
-            note = said or f"The user rejected your changes of {names} without a comment."
-            told = f"{state.feedback}\n\n{note}" if state.feedback else note
+            told = "\n\n".join(filter(None, [state.feedback, _rejection(chosen, said)]))
             await self._settle(store, len(staged) - len(chosen), feedback=told)
         return await self.staged()
 
@@ -173,6 +173,14 @@ async def verdict(loop: LoopRecord) -> dict[str, Any]:
     }
 
 
+def _rejection(chosen: Sequence[Operation], said: str) -> str:
+    """What the agent is told of a rejection."""
+    names = ", ".join(operation.path for operation in chosen[:_NAMED])
+    more = f" and {len(chosen) - _NAMED} more" if len(chosen) > _NAMED else ""
+    comment = f"They said:\n\n{said}" if said else "They gave no reason."
+    return f"Rejected: {names}{more}\n\n{comment}" if chosen else comment
+
+
 def _recovered(outcome: Outcome, number: int, auto_commit: bool) -> str:
     """What a person is told of an approval that a crash cut short."""
     files = f"{number} change{'' if number == 1 else 's'}"
@@ -180,7 +188,7 @@ def _recovered(outcome: Outcome, number: int, auto_commit: bool) -> str:
         return f"[ralph] The approval of {files} was cut short and taken back: they wait for approval again."
     lines = [f"[ralph] The approval of {files} was cut short; the rest was applied later."]
     if outcome.left:
-        lines.append(f"Changed by somebody else meanwhile and left as it is: {', '.join(outcome.left[:20])}.")
+        lines.append(f"Changed by somebody else meanwhile and left as it is: {', '.join(outcome.left[:_NAMED])}.")
     if auto_commit:
         lines.append("Nothing was committed of it.")
     return " ".join(lines)

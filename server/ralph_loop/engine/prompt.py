@@ -43,7 +43,7 @@ class PromptInput:
     preset: str | None = None  # the instructions of the preset
     context: Sequence[str] = ()  # the user's hints, in order
     answers: Sequence[tuple[str, str]] = ()  # (question of the agent, answer of the user)
-    feedback: str | None = None  # what the user said when rejecting changes; may be empty
+    feedback: str | None = None  # which changes the user rejected, and what they said
     errors: Sequence[str] = ()  # of the last iteration
     struggle: Sequence[str] = ()  # reasons, as sentences
     near_miss: str | None = None  # the tag that was printed wrongly in the last iteration
@@ -155,10 +155,10 @@ def _answers(given: PromptInput) -> str:
 def _feedback(given: PromptInput) -> str:
     if given.feedback is None:
         return ""
-    said = f"They said:\n\n{given.feedback}" if given.feedback.strip() else "They gave no reason."
     return (
-        "## Your Last Changes Were Rejected\n\nThe user read the changes of your last iteration and rejected them. The "
-        f"files are as if those changes had never been made. {said}"
+        "## Your Last Changes Were Rejected\n\nThe user read the changes of your last iteration. Those named here were "
+        "rejected: the files are as if you had never made them. What is not named here was approved.\n\n"
+        f"{given.feedback}"
     )
 
 

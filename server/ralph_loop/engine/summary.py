@@ -30,7 +30,7 @@ _FATES = {
     "staged": "waits for your approval",
     "applying": "waits for your approval",
     "rejected": "you rejected it",
-    "dropped": "dropped, as the loop ended without your approval",
+    "dropped": "dropped before you could approve it",
 }
 _KINDS = {
     "create": "new",

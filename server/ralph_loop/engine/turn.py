@@ -26,7 +26,7 @@ from ralph_loop.engine.wishes import Wishes
 from ralph_loop.git.autocommit import AutoCommit
 from ralph_loop.git.locate import Place
 from ralph_loop.protocol import IterationRecord, Operation
-from ralph_loop.store import contexts, iterations, sessions
+from ralph_loop.store import contexts, iterations, operations, sessions
 from ralph_loop.store.database import Writer, now
 
 log = logging.getLogger(__name__)
@@ -116,9 +116,19 @@ class Turns:
             await self.close()
             await self._guard.end()
             await room.discard()
-        if judgement.record.status == "interrupted":
-            return judgement  # it is run again: what it changed so far is dropped with its copy
+        if judgement.record.status == "interrupted" and result.end != "maxDuration":  # it is run again
+            return attrs.evolve(judgement, store=self._dropping(judgement.store, staged.operations))
         return attrs.evolve(judgement, operations=staged.operations)
+
+    def _dropping(self, also: Also, dropped: Sequence[Operation]) -> Also:
+        """What an iteration changed that was cut short is gone with its copy; the record tells."""
+
+        async def store(writer: Writer) -> None:
+            await also(writer)
+            await operations.insert(writer, self._loop.state.run_id, dropped)
+            await operations.mark(writer, dropped, "dropped")
+
+        return store
 
     async def _committer(self, client: Client) -> Committer | None:
         if not self._loop.state.config.auto_commit or not self._place.git:

@@ -86,8 +86,7 @@ def test_all_sections_in_their_order() -> None:
         ),
         ({"context": ("one", "two\nlines")}, "Additional Context (added by user mid-loop)", "one\n\ntwo\nlines\n\n---"),
         ({"answers": (("A or\nB?", "B"),)}, "Answers to Your Questions", "> A or\n> B?\n\nThe user answered:\n\nB\n"),
-        ({"feedback": "Not so"}, "Your Last Changes Were Rejected", "They said:\n\nNot so\n"),
-        ({"feedback": " "}, "Your Last Changes Were Rejected", "They gave no reason."),
+        ({"feedback": "Not so"}, "Your Last Changes Were Rejected", "was approved.\n\nNot so\n"),
         ({"errors": ("E1\r\nmore", "E2")}, "Errors of the Last Iteration", "\n- E1\n  more\n- E2\n"),
         ({"struggle": ("No change.",)}, "You Seem to Be Stuck", "\n- No change.\n"),
         (
