@@ -218,6 +218,16 @@ def test_what_an_interrupted_iteration_changed_is_told_as_dropped(client: Client
     assert "- `half.txt` +1 -0, new: dropped before you could approve it (iteration 1)\n" in missing
 
 
+def test_a_copy_that_the_agent_left_unreadable_is_a_failure_of_its_iteration(client: Client, dirty: Path) -> None:
+    run, operations = staged(client, dirty, '[ $1 = 1 ] && rm -rf "$PWD" || echo new > new.txt' + DONE)
+    assert [operation["path"] for operation in operations] == ["new.txt"]
+    first, _ = client("history", runId=run)["iterations"]
+    assert (first["status"], first["filesTotal"]) == ("failed", 0)
+    assert first["errors"][0].startswith("What the agent changed could not be read: ") and first["tracking"]
+    client("plan/approve", runId=run)
+    assert client.settled(run)["stopReason"] == "completed"
+
+
 def test_the_next_iteration_starts_from_the_users_tree(client: Client, dirty: Path) -> None:
     run, _ = staged(client, dirty, "[ $1 = 1 ] && echo 1 > n.txt || { cat new.txt; true; }", maxIterations=2)
     (dirty / "new.txt").write_text("from the user meanwhile\n")

@@ -41,7 +41,7 @@ class PlanError(Exception):
 class Staged:
     """What an iteration changed in its copy."""
 
-    after: str
+    after: str | None
     operations: list[Operation]
     tracked: Tracked
     left_out: list[str]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import attrs
 
-from ralph_loop.agents.base import AgentSession, PermissionReply, Workbench
+from ralph_loop.agents.base import AgentError, AgentSession, ErrorKind, PermissionReply, Workbench
 from ralph_loop.agents.guard_client import Guard
 from ralph_loop.engine import committing, judge, tasklist
 from ralph_loop.engine.asking import Desk, Loopwise
@@ -18,7 +18,7 @@ from ralph_loop.engine.client import Client
 from ralph_loop.engine.committing import Committer
 from ralph_loop.engine.inbox import import_inbox
 from ralph_loop.engine.iteration import Iteration, Result
-from ralph_loop.engine.plan import ConfinedGuard, PlanRoom, confinement_problem, protected_folders
+from ralph_loop.engine.plan import ConfinedGuard, PlanError, PlanRoom, Staged, confinement_problem, protected_folders
 from ralph_loop.engine.preparing import make_call, make_prompt
 from ralph_loop.engine.record import Also, LoopRecord
 from ralph_loop.engine.tracking import ALL_FILES, Tracked, Tracker
@@ -106,7 +106,7 @@ class Turns:
             result = await self._run_agent(number, prompt, client, guard, room.workspace)
             await self.close()  # what an agent keeps warm knows this copy only
             await loop.set(phase="ending")
-            staged = await room.close(number, f"{name}.after")
+            staged = await self._collect(room, number, f"{name}.after", result)
             if staged.left_out:
                 result.errors.append(f"These cannot be staged and were dropped: {_some(staged.left_out)}.")
             if staged.dropped:
@@ -119,6 +119,16 @@ class Turns:
         if judgement.record.status == "interrupted" and result.end != "maxDuration":  # it is run again
             return attrs.evolve(judgement, store=self._dropping(judgement.store, staged.operations))
         return attrs.evolve(judgement, operations=staged.operations)
+
+    async def _collect(self, room: PlanRoom, number: int, name: str, result: Result) -> Staged:
+        """What the agent changed. A copy that it left unreadable is a failure of its iteration, not the loop's end."""
+        try:
+            return await room.close(number, name)
+        except PlanError as error:
+            result.add_error(str(error))
+            if result.end == "finished":
+                result.fail(AgentError(ErrorKind.OTHER, str(error)))
+            return Staged(None, [], Tracked(reason=str(error)), [], [])
 
     def _dropping(self, also: Also, dropped: Sequence[Operation]) -> Also:
         """What an iteration changed that was cut short is gone with its copy; the record tells."""
