@@ -4,7 +4,7 @@ import { isActive, need } from "./loops";
 import type { Snapshot } from "./protocol";
 import type { Button } from "./refusal";
 import type { NotificationLevel } from "./settings";
-import { count, duration, firstLine } from "./text";
+import { changed, count, duration, firstLine } from "./text";
 
 export interface Notice {
   severity: "information" | "warning" | "error";
@@ -81,7 +81,7 @@ export function notice({ place, before, loop, wasRunning, isLookedAt, level }: O
     };
   }
   const message = {
-    completed: `${place}: the loop is done after ${after}, ${count(loop.filesChanged, "file")} changed.`,
+    completed: `${place}: the loop is done after ${after}, ${changed(loop.filesChanged)}.`,
     maxIterations: `${place}: the loop stopped at its limit of ${count(loop.maxIterations, "iteration")}. It is not done.`,
     maxDuration: `${place}: the loop stopped at its time limit, after ${after}. It is not done.`,
     aborted: `${place}: the agent gave up after ${after}.`,

@@ -2,7 +2,7 @@
 
 import { canPause, canPauseNow, canResume, elapsed, isActive, type Known, need } from "./loops";
 import type { Snapshot } from "./protocol";
-import { clock, count, duration, firstLine, plain } from "./text";
+import { changed, clock, count, duration, firstLine, plain, sentence } from "./text";
 
 export type HelperState =
   | { kind: "idle" } // not needed yet
@@ -174,7 +174,7 @@ function facts(known: Known, now: Date): string[] {
     ]
       .filter(Boolean)
       .join(" · "),
-    `Files changed **${loop.filesChanged.toLocaleString("en-US")}**`,
+    sentence(changed(loop.filesChanged)),
   ];
   if (loop.pendingContext > 0) rows.push(`${count(loop.pendingContext, "hint")} for the next iteration`);
   if (loop.tokens)

@@ -34,6 +34,16 @@ export function count(n: number, one: string, many = `${one}s`): string {
   return `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
 }
 
+/** What is known of changes; a folder without git has none that is. */
+export function changed(files: number): string {
+  return files > 0 ? `${count(files, "file")} changed` : "no change recorded";
+}
+
+/** With a capital letter. */
+export function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** `812 B`, `12 KB`, `3.4 MB`. */
 export function size(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;

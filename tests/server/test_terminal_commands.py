@@ -109,6 +109,16 @@ def test_looking_at_a_loop_that_ended(terminal: Terminal, shared: Box, repo: Pat
     assert "is well" in terminal("health").out
 
 
+def test_a_folder_without_git_is_not_told_as_unchanged(terminal: Terminal, shared: Box) -> None:
+    plain = shared.folder_of("plain")
+    ended = terminal("run", "x", *agent(f"echo made > f; {PROMISE}"), cwd=plain)
+    assert ended.code == 0 and (plain / "f").exists()
+    assert "not a git repository" in ended.out and "no change recorded" in ended.out
+    assert "Result    no change recorded\n" in terminal("status", cwd=plain).out
+    refused = terminal("diff", cwd=plain)
+    assert refused.code == 1 and "is not in a git repository" in refused.err
+
+
 def test_the_whole_output_and_parts_of_it(terminal: Terminal, repo: Path) -> None:
     script = (
         f"printf 'out %s\\377\\000no newline' $1; printf 'err\\n' >&2; sleep 0.1; [ $1 = 1 ] || printf '\\n{DONE}\\n'"

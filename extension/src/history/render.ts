@@ -2,7 +2,7 @@
 
 import { loopSummary } from "../status";
 import type { Change, IterationRecord, Snapshot } from "../protocol";
-import { count, duration, firstLine, lines, moment } from "../text";
+import { changed, count, duration, firstLine, lines, moment, sentence } from "../text";
 
 /** The output has all of them. */
 const MAX_ERRORS = 8;
@@ -57,7 +57,7 @@ export function historyPage(loop: Snapshot, iterations: IterationRecord[], now: 
   out.push(
     `- Started: ${moment(loop.startedAt, now)}${loop.endedAt ? `, ended ${moment(loop.endedAt, now)}` : ""}, ${duration(loop.elapsedMs)} of work`,
   );
-  out.push(`- Files changed: ${loop.filesChanged}`);
+  out.push(`- ${sentence(changed(loop.filesChanged))}`);
   if (loop.tokens) out.push(`- Tokens: ${usage(loop)}`);
   if (loop.struggle.detected) out.push(`- Struggle: ${loop.struggle.reasons.join(" ")}`);
   if (loop.error) out.push(`- Error: ${oneLine([loop.error.message, loop.error.hint].filter(Boolean).join(" "))}`);

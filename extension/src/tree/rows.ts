@@ -4,7 +4,7 @@ import { KIND_MARKS, STATUS_WORDS } from "../history/render";
 import { canCancel, canPause, canResume, isActive, need } from "../loops";
 import type { Change, GitStatus, IterationRecord, Repo, Snapshot } from "../protocol";
 import { loopSummary } from "../status";
-import { count, duration, firstLine, lines, moment } from "../text";
+import { changed, count, duration, firstLine, lines, moment, sentence } from "../text";
 
 export interface Row {
   label: string;
@@ -36,7 +36,7 @@ export function loopRow(loop: Snapshot, now: Date): Row {
       firstLine(loop.prompt, 300),
       sentence(says),
       `${loop.agent}${loop.model ? ` · ${loop.model}` : ""}, started ${moment(loop.startedAt, now)}, ${duration(loop.elapsedMs)} of work`,
-      `${count(loop.filesChanged, "file")} changed in ${loop.workspace}`,
+      `${sentence(changed(loop.filesChanged))} in ${loop.workspace}`,
     ].join("\n"),
     icon,
     ...(color ? { color } : {}),
@@ -117,8 +117,4 @@ export function gitWords(status: GitStatus | undefined, branch = ""): string {
 export function dirtyPaths(status: GitStatus): string[] {
   const changes = [...status.staged, ...status.unstaged].map(({ path }) => path);
   return [...new Set([...changes, ...status.untracked, ...status.conflicts])];
-}
-
-function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

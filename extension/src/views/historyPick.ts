@@ -7,7 +7,7 @@ import { showDiff } from "../documents";
 import { KIND_MARKS, STATUS_WORDS } from "../history/render";
 import type { Change, IterationRecord, Snapshot } from "../protocol";
 import { loopSummary } from "../status";
-import { count, duration, firstLine, lines, moment } from "../text";
+import { changed, count, duration, firstLine, lines, moment } from "../text";
 import { allIterations, openDocument } from "./pages";
 
 const ICONS: Record<IterationRecord["status"], string> = {
@@ -55,7 +55,7 @@ async function pickIteration(ctx: Ctx, loop: Snapshot): Promise<Choice | undefin
   ]);
   const chosen = await vscode.window.showQuickPick(items, {
     title: `Ralph Loop: ${firstLine(loop.prompt, 60)}`,
-    placeHolder: `${loopSummary(loop).says}, ${count(loop.filesChanged, "file")} changed`,
+    placeHolder: `${loopSummary(loop).says}, ${changed(loop.filesChanged)}`,
     matchOnDescription: true,
     matchOnDetail: true,
   });

@@ -6,7 +6,7 @@ import type { Ctx } from "../ctx";
 import { canCancel, canPause, canPauseNow, canResume, elapsed, isActive, need } from "../loops";
 import type { Snapshot } from "../protocol";
 import { loopSummary } from "../status";
-import { count, duration, firstLine } from "../text";
+import { changed, count, duration, firstLine } from "../text";
 
 interface Item extends vscode.QuickPickItem {
   command?: string;
@@ -32,7 +32,7 @@ function facts(ctx: Ctx, loop: Snapshot): Item[] {
       label: "$(clock) Elapsed",
       description: `${duration(worked)}${loop.lastIterationMs === undefined ? "" : `, last iteration ${duration(loop.lastIterationMs)}`}`,
     },
-    { label: "$(files) Files changed", description: String(loop.filesChanged), command: "showHistory" },
+    { label: "$(files) Changes", description: changed(loop.filesChanged), command: "showHistory" },
   ];
   if (loop.pendingContext > 0)
     items.push({

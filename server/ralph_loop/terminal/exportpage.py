@@ -54,7 +54,7 @@ def _loops(loops: Sequence[Told]) -> Iterable[str]:
         state = loop.get("stopReason", loop["status"])
         yield (
             f"{_inline(words.agent(loop))}: {state} after {count(loop['iteration'], 'iteration')}, "
-            f"{words.duration(loop['elapsedMs'])}; {count(loop['filesChanged'], 'file')} changed."
+            f"{words.duration(loop['elapsedMs'])}; {words.changed(loop['filesChanged'])}."
         )
         if "error" in loop:
             yield f"{_inline(loop['error']['message'])}"

@@ -60,7 +60,7 @@ def _problem(loop: Json) -> list[str]:
 
 
 def facts(loop: Json) -> str:
-    parts = [f"{count(loop['filesChanged'], 'file')} changed" if loop["filesChanged"] else "no file changed"]
+    parts = [words.changed(loop["filesChanged"])]
     if "tokens" in loop:
         parts.append(f"{words.tokens(loop['tokens'])} tokens")
     if "costUsd" in loop:

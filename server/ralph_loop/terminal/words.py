@@ -55,6 +55,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def changed(files: int) -> str:
+    """What is known of changes; a folder without git has none that is."""
+    return f"{count(files, 'file')} changed" if files else "no change recorded"
+
+
 def lines(files: Sequence[dict[str, Any]]) -> str:
     """Lines added and removed by some changes."""
     return f"+{sum(file['added'] for file in files):,} -{sum(file['removed'] for file in files):,}"

@@ -108,7 +108,7 @@ test("the tooltip tells everything and links to what can be done", () => {
     "opus",
     "1 min 10 s",
     "21.0 s",
-    "**4**",
+    "4 files changed",
     "2 hints",
     "no change in 3 iterations",
     "1,234",

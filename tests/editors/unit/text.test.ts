@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { count, duration, firstLine, lines, moment, plain, size } from "../../../extension/src/text";
+import { changed, count, duration, firstLine, lines, moment, plain, size } from "../../../extension/src/text";
 
 test("durations", () => {
   const cases: [number, string][] = [
@@ -54,4 +54,10 @@ test("a moment names the day when it is another one", () => {
   assert.equal(moment(new Date(2026, 10, 20, 14, 3).toISOString(), now), "20 Nov 14:03");
   assert.equal(moment(new Date(2025, 10, 20, 14, 3).toISOString(), now), "20 Nov 2025 14:03");
   assert.equal(moment("nonsense", now), "?");
+});
+
+test("what is not known is not told as nothing", () => {
+  assert.equal(changed(1), "1 file changed");
+  assert.equal(changed(1200), "1,200 files changed");
+  assert.equal(changed(0), "no change recorded");
 });
