@@ -86,7 +86,7 @@ retest-agents: setup
 
 bench: setup ## benchmarks, told as ratios
 	$(BIN)/python tests/bench/flood.py
-	$(BIN)/python tests/bench/git_status.py
+	$(BIN)/python tests/bench/large_tree.py
 
 # ----------------------------------------------------------------------------------------------------------- package
 package: $(VSIX) ## the wheel and the VSIX, in dist/

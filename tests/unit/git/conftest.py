@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,27 +64,3 @@ def repo(tmp_path: Path, git: Git) -> Path:
     git(folder, "add", ".")
     git(folder, "commit", "-qm", "first")
     return folder
-
-
-@pytest.fixture
-def times_git_status(env: dict[str, str]) -> Callable[[Path, Callable[[], object]], float]:
-    """How many times the work of `git status` in a folder something takes: processor time, whatever else runs."""
-
-    def of_children() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    def fastest(clock: Callable[[], float], work: Callable[[], object]) -> float:
-        times: list[float] = []
-        for _ in range(5):
-            start = clock()
-            work()
-            times.append(clock() - start)
-        return min(times)
-
-    def ratio(folder: Path, work: Callable[[], object]) -> float:
-        argv = ["git", "status", "--porcelain"]
-        reference = fastest(of_children, lambda: subprocess.run(argv, cwd=folder, env=env, check=True))
-        return fastest(time.process_time, work) / reference
-
-    return ratio

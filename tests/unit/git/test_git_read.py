@@ -403,18 +403,3 @@ def test_what_cannot_be_read_says_so(tmp_path: Path, repo: Path, env: Env, git: 
     shutil.rmtree(repo / ".git" / "objects")
     with pytest.raises(ReadError):
         read.log(locate(repo))
-
-
-def test_a_large_repository_in_less_than_three_times_git_status(
-    tmp_path: Path, git: Git, env: Env, times_git_status: Callable[[Path, Callable[[], object]], float]
-) -> None:
-    folder = tmp_path / "large"
-    for n in range(100):
-        (folder / f"d{n}").mkdir(parents=True)
-        for m in range(200):
-            (folder / f"d{n}" / f"f{m}").write_text(f"{n} {m}\n")
-    git(folder, "init", "-q")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "x")
-    place = locate(folder)
-    assert times_git_status(folder, lambda: read.status(place, env)) < 3

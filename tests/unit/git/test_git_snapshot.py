@@ -630,19 +630,3 @@ def test_from_several_threads(store: SnapshotStore, repo: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(trees) == 4 and len(set(trees)) == 1
-
-
-def test_the_second_snapshot_of_a_large_tree_is_as_fast_as_git_status(
-    tmp_path: Path, git: Git, env: dict[str, str], times_git_status: Callable[[Path, Callable[[], object]], float]
-) -> None:
-    folder = tmp_path / "large"
-    for n in range(100):
-        (folder / f"d{n}").mkdir(parents=True)
-        for m in range(100):
-            (folder / f"d{n}" / f"f{m}").write_text(f"{n} {m}\n")
-    git(folder, "init", "-q")
-    git(folder, "add", ".")
-    store = SnapshotStore(tmp_path / "store", locate(folder), env)
-    store.take("first")
-    store.take("second")
-    assert times_git_status(folder, lambda: store.take("third")) < 3

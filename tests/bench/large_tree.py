@@ -1,8 +1,8 @@
-"""Benchmark: `ralph/git/status` of a large repository, as the ratio to git in the same run.
+"""Benchmark: `ralph/git/status` and a snapshot of a large repository, as the ratio to git in the same run.
 
 Where files are changed the answer holds their lines too, so git is asked for both: `git status`, `git diff --numstat`.
 
-.venv/bin/python tests/bench/git_status.py [FILES]        (50,000 files; the ratio has to stay under 3)
+.venv/bin/python tests/bench/large_tree.py [FILES]        (50,000 files; the ratio has to stay under 3)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ralph_loop.git import read
 from ralph_loop.git.locate import locate
+from ralph_loop.git.snapshot import SnapshotStore
 
 LIMIT = 3.0
 PER_FOLDER = 250
@@ -60,6 +61,11 @@ def main() -> int:
             ours = fastest(lambda: read.status(place, env))
             worst = max(worst, ours / theirs)
             print(f"{count:,} files, {state}: {ours / theirs:.2f} times git ({ours:.3f} s and {theirs:.3f} s)")
+        store = SnapshotStore(Path(name, "store"), place, env)
+        store.take("first")
+        ours, theirs = fastest(lambda: store.take("next")), fastest(lambda: git("status", "--porcelain", "-uall"))
+        worst = max(worst, ours / theirs)
+        print(f"the next snapshot: {ours / theirs:.2f} times git status ({ours:.3f} s and {theirs:.3f} s)")
     return 0 if worst < LIMIT else 1
 
 
