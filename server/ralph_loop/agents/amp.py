@@ -17,15 +17,16 @@ class AmpParser(ClaudeParser):
 
 
 class AmpAdapter(CommandAdapter):
-    """Off means Amp's own permission rules. It has modes where others have models."""
+    """Off means Amp's own permission rules, with no person to ask: `amp permissions list --builtin` shows them. It has
+    modes where others have models."""
 
     id = "amp"
     name = "Amp"
-    install_hint = "Install it with `npm install -g @sourcegraph/amp`."
+    install_hint = "Install it with `npm install -g @ampcode/cli`."
     binary_name = "amp"
     binary_env: str | None = "RALPH_AMP_BINARY"
     structured = True
-    models: Sequence[str] = ("smart", "rush", "deep")
+    models: Sequence[str] = ("low", "medium", "high", "ultra")
 
     def command(self, call: Invocation) -> Command:
         mode = ["--dangerously-allow-all"] if call.allow_all else []

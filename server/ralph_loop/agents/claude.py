@@ -139,6 +139,7 @@ class ClaudeParser(JsonLinesParser):
             error = self._error(record)
             if failed or isinstance(error, RateLimit) or error.kind is not ErrorKind.OTHER:
                 self.failure = error
+        self.denied += record.texts("permission_denials")  # so Amp tells them
         for entry in record.records("permission_denials"):
             if (denial := _denial(entry)) and denial not in self.denied:
                 self.denied.append(denial)

@@ -1,6 +1,7 @@
 """Cursor: ``cursor-agent -p --output-format stream-json``.
 
-Claude's dialect with other tool calls, which have two forms: ``tool_call.shellToolCall.args`` and ``name``, ``input``.
+Claude's dialect with other names for tokens and with other tool calls, which have three forms:
+``tool_call.shellToolCall.args``, ``tool_call.function`` and ``name``, ``input``.
 With ``--stream-partial-output`` the text comes twice: in pieces that carry `timestamp_ms` and no `model_call_id`, and
 then whole. `result` joins all messages of the turn, so the final message is the last `assistant` event instead.
 """
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ralph_loop.agents.base import Command, Event, Invocation, Retry, find_binary
+from ralph_loop.agents.base import Command, Event, Invocation, Retry, Usage, find_binary
 from ralph_loop.agents.claude import ClaudeParser, content_text
 from ralph_loop.agents.commandline import option, prompt_argument, prompt_bytes
 from ralph_loop.agents.modelerrors import About
 from ralph_loop.agents.process import CommandAdapter
-from ralph_loop.agents.records import Record, one_line
+from ralph_loop.agents.records import Record, one_line, parse_record
 
 
 class CursorParser(ClaudeParser):
@@ -46,6 +47,12 @@ class CursorParser(ClaudeParser):
             record = Record({**record.fields, "result": text})
         yield from super()._finish(record)
 
+    def _total_usage(self, record: Record) -> Usage | None:
+        usage = record.record("usage")
+        read = sum(usage.integer(key) for key in ("inputTokens", "cacheReadTokens", "cacheWriteTokens"))
+        written = usage.integer("outputTokens")
+        return Usage(read, written) if read or written else None
+
     def _tool_call(self, record: Record) -> Iterator[Event]:
         name, call = _nested(record.record("tool_call"))
         if name:
@@ -68,7 +75,10 @@ def _text(record: Record) -> str:
 
 
 def _nested(call: Record) -> tuple[str, Record]:
-    """``{"shellToolCall": {"args": …}}``: the name ``shell`` and what belongs to it."""
+    """``{"shellToolCall": {"args": …}}``: the name ``shell`` and what belongs to it. MCP tools come as functions."""
+    if name := (function := call.record("function")).text("name"):
+        arguments = parse_record(function.text("arguments")) or function.record("arguments")
+        return name, Record({"args": arguments.fields, "result": function.record("result").fields})
     for key in call.fields:
         if key.endswith("ToolCall") and (found := call.record(key)):
             return key.removesuffix("ToolCall"), found

@@ -65,7 +65,8 @@ _LATER_WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
             ErrorKind.SERVER,
             r"internal server error|server[ _]error|bad gateway|service unavailable|gateway timeout|"
             r"stream disconnected|network error|fetch failed|socket hang up|(connection|socket) (connection )?(was )?"
-            r"(error|refused|reset|closed)|cannot connect|stream ended|high demand|no response was returned|"
+            r"(error|refused|reset|closed)|(cannot|couldn't|unable to) connect|stream ended|high demand|"
+            r"no response was returned|"
             r"ECONN(REFUSED|RESET)|ETIMEDOUT|ENOTFOUND|timed? ?out|\bterminated\b|failed native model HTTP request|"
             r"empty response|failed to get response from the ai model",
         ),

@@ -42,6 +42,7 @@ E = ErrorKind
         (0, "", "Model stream ended without a finish reason.", E.SERVER),
         (0, "", "Connection reset by server", E.SERVER),
         (0, "", "Cannot connect to API: The socket connection was closed unexpectedly.", E.SERVER),
+        (0, "", "Error: Couldn't connect to the Amp server at https://ampcode.com.", E.SERVER),
         (0, "", "Request timed out", E.SERVER),
         (0, "timeout", "Error: Network timeout after a rate limit check", E.SERVER),
         (0, "", "something else", E.OTHER),

@@ -241,10 +241,15 @@ def cursor_says(text: str, **more: object) -> dict[str, object]:
             {"tool_call": {"readToolCall": {"args": NOTHING, "result": {"error": {"errorMessage": "no file"}}}}},
             "read: /test",
         ),
+        (
+            {"tool_call": {"function": {"name": "fetch", "arguments": '{"url": "http://x"}'}}},
+            {"tool_call": {"function": {"name": "fetch", "arguments": "{}", "result": {"error": {"error": "no"}}}}},
+            "fetch: http://x",
+        ),
         ({"name": "Read", "input": {"path": "/test"}}, {"name": "Read", "error": "no file"}, "Read: /test"),
     ],
 )
-def test_cursor_both_forms_of_tool_calls(started: dict[str, object], completed: dict[str, object], title: str) -> None:
+def test_cursor_all_forms_of_tool_calls(started: dict[str, object], completed: dict[str, object], title: str) -> None:
     events = read(
         "cursor",
         {"type": "tool_call", "subtype": "started", **started},
@@ -259,6 +264,12 @@ def test_cursor_both_forms_of_tool_calls(started: dict[str, object], completed: 
 def test_cursor_a_bare_tool_call() -> None:
     events = read("cursor", {"shellToolCall": {"args": {"command": "wc -l drill.md", "timeout": 0}}}, exit_code=None)
     assert [tool.title for tool in only(ToolStart, events)] == ["shell: wc -l drill.md"]
+
+
+def test_cursor_tells_its_tokens_at_the_end() -> None:
+    usage = {"inputTokens": 100, "outputTokens": 20, "cacheReadTokens": 30, "cacheWriteTokens": 4}
+    events = read("cursor", cursor_says("Done."), {"type": "result", "result": "Done.", "usage": usage})
+    assert only(Usage, events) == [Usage(134, 20)]
 
 
 def test_cursor_its_result_joins_all_messages_and_is_not_the_final_one() -> None:
@@ -311,6 +322,21 @@ def test_amp_speaks_claudes_dialect() -> None:
     )
     assert message_of(events) == "4."
     assert only(Usage, events)[-1] == Usage(12784, 8)
+
+
+def test_amp_tells_what_was_denied() -> None:
+    result = {"type": "result", "subtype": "success", "result": "I may not.", "permission_denials": ["Bash: git push"]}
+    (error,) = only(AgentError, read("amp", result))
+    assert (error.kind, "Bash: git push" in error.message) == (ErrorKind.PERMISSION, True)
+
+
+def test_amp_takes_the_prompt_for_a_login_code_when_it_has_no_key() -> None:
+    said = (
+        "No API key found. Starting login flow...\nIf your browser does not open automatically, visit:\n\nhttps://x\n"
+    )
+    (error,) = only(AgentError, read("amp", err=f"{said}Login failed: That code looks incomplete.\n", exit_code=1))
+    assert (error.kind, error.fatal) == (ErrorKind.AUTH, True)
+    assert error.hint and "AMP_API_KEY" in error.hint
 
 
 def test_opencode_keeps_a_reason_for_its_log() -> None:
