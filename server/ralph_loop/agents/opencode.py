@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from ralph_loop.agents.base import AgentError, Command, Event, Invocation, PermissionNote, RateLimit, Usage, find_binary
 from ralph_loop.agents.commandline import option, prompt_bytes
@@ -17,6 +17,7 @@ from ralph_loop.agents.jsonlines import JsonLinesParser, Stream
 from ralph_loop.agents.modelerrors import About, model_error
 from ralph_loop.agents.opencode_permission import ASK_FIRST, VARIABLE
 from ralph_loop.agents.process import CommandAdapter
+from ralph_loop.agents.ratelimit import reset_time
 from ralph_loop.agents.records import Record, one_line
 
 ABOUT = About("OpenCode", "Run `opencode auth login` once in a terminal, or set your provider's key.")
@@ -126,9 +127,7 @@ def opencode_error(error: Record) -> RateLimit | AgentError:
     name, data = error.text("name"), error.record("data")
     message = data.text("message") or error.text("message") or name or "an error without a message"
     wait = data.record("responseHeaders").text("retry-after")
-    reset_at = None
-    if re.fullmatch(r"\d{1,7}", wait):
-        reset_at = datetime.now(UTC) + timedelta(seconds=int(wait))
+    reset_at = reset_time(f"retry-after: {wait}", datetime.now(UTC))
     return model_error(ABOUT, message, status=data.integer("statusCode"), code=name, reset_at=reset_at)
 
 

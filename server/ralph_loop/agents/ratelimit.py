@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ralph_loop.agents.base import RateLimit
@@ -46,11 +47,16 @@ _EPOCH = re.compile(r"(?:limit reached\||resets?[_ ]?at[\"':=\s]{1,4})(\d{10}|\d
 _ISO = re.compile(
     r"(?:resets?|again|retry)\D{0,20}(\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*(?:Z|[+-]\d\d:?\d\d)?)", re.IGNORECASE
 )
+_HTTP_DATE = re.compile(
+    r"(?:resets?|again|retry-after)\W{0,5}((?:mon|tue|wed|thu|fri|sat|sun), \d{1,2} [a-z]{3} \d{4} \d\d:\d\d:\d\d GMT)",
+    re.IGNORECASE,
+)
 _CLOCK = re.compile(
     r"(?:resets?|again)(?:\ at|\ on)?\s+"
     r"(?:(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\ (?P<day>\d{1,2})(?:st|nd|rd|th)?"
     r"(?:,?\ (?P<year>\d{4}))?(?:,|\ at)*\s+)?"
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap])?(?:\.?m\b\.?)?(?:\s*\((?P<zone>[A-Za-z0-9_+/-]{1,40})\))?",
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s*(?P<half>[ap])?(?:\.?m\b\.?)?"
+    r"(?:\s*\((?P<zone>[A-Za-z0-9_+/-]{1,40})\)|\s+(?P<bare>(?-i:UTC|GMT|[A-Z]{1,4}T|[A-Z][a-z]+/[A-Z]\w+)(?:[+-]\d+)?)\b)?",
     re.IGNORECASE,
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -67,12 +73,13 @@ def rate_limit_from_text(text: str, now: datetime) -> RateLimit | None:
         return None
     start = text.rfind("\n", 0, found.start()) + 1
     line = text[start:].partition("\n")[0].strip()
-    return RateLimit(line[:LONGEST_MESSAGE], _reset_at(text[start:], now))
+    return RateLimit(line[:LONGEST_MESSAGE], reset_time(text[start:], now))
 
 
-def _reset_at(text: str, now: datetime) -> datetime | None:
+def reset_time(text: str, now: datetime) -> datetime | None:
+    """When the limit that a text tells of ends, if it says so: after a wait, at a time, or ``retry-after: …``."""
     try:
-        return _epoch(text) or _iso(text, now) or _clock(text, now) or _wait(text, now)
+        return _epoch(text) or _iso(text, now) or _http_date(text) or _clock(text, now) or _wait(text, now)
     except (ValueError, OverflowError):  # the 31st of June, the year 9999: no time is better than a wrong one
         return None
 
@@ -88,6 +95,11 @@ def _iso(text: str, now: datetime) -> datetime | None:
         return None
     moment = datetime.fromisoformat(found[1])
     return (moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)).astimezone(UTC)
+
+
+def _http_date(text: str) -> datetime | None:
+    found = _HTTP_DATE.search(text)
+    return parsedate_to_datetime(found[1]) if found else None
 
 
 def _wait(text: str, now: datetime) -> datetime | None:
@@ -107,7 +119,7 @@ def _clock(text: str, now: datetime) -> datetime | None:
     for found in _CLOCK.finditer(text):
         if not (found["half"] or found["minute"]):
             continue  # "try again 3 times"
-        zone = _zone(found["zone"], now)
+        zone = _zone(found["zone"] or found["bare"], now)
         if zone is None:
             return None
         hour = int(found["hour"])
