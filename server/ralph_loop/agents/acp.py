@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from ralph_loop.agents.acp_events import CODEX_NOTICES, COPILOT_NOTICES, AcpReading
 from ralph_loop.agents.acp_link import AcpError, AcpLink
 from ralph_loop.agents.acp_turn import AcpTurn
 from ralph_loop.agents.agent_process import SpawnError, outlast
@@ -66,7 +67,7 @@ class AcpAdapter:
     """One agent that speaks ACP; without a `binary_name` the command comes from the loop's configuration.
 
     `arguments` are those of its command line; `by_session`: it takes the model for a session, not by its command line;
-    `lacks`: what the machine lacks for it, in words for people.
+    `lacks`: what the machine lacks for it, in words for people; `notices`: see acp_events.py.
     """
 
     id: str
@@ -78,6 +79,7 @@ class AcpAdapter:
     environment: Environment = _no_environment
     by_session: bool = False
     lacks: Callable[[Invocation], str | None] = lambda _: None
+    notices: tuple[str, ...] = ()
     permissions: bool = True
     structured: bool = True
     models: Sequence[str] = ()
@@ -115,6 +117,7 @@ ACP_ADAPTERS = (
         "RALPH_CODEX_ACP_BINARY",
         lambda call: [*option("-c", f"model={json.dumps(call.model)}" if call.model else None), *call.agent_args],
         lacks=_bubblewrap,
+        notices=CODEX_NOTICES,
     ),
     AcpAdapter(
         "acp-gemini",
@@ -135,6 +138,7 @@ ACP_ADAPTERS = (
             *option("--model", call.model),
             *call.agent_args,
         ],
+        notices=COPILOT_NOTICES,
     ),
     AcpAdapter(
         "acp",
@@ -155,7 +159,7 @@ class AcpSession:
 
     async def run(self, call: Invocation, sink: Sink) -> Outcome:
         teller = Teller(sink)
-        turn = self._turn = AcpTurn(self._about, call, sink, teller)
+        turn = self._turn = AcpTurn(AcpReading(self._about, self._adapter.notices), call, sink, teller)
         try:
             link = await self._connect(call)
             if link.login:
@@ -163,8 +167,11 @@ class AcpSession:
             if lacking := self._adapter.lacks(call):
                 await teller.tell(Note(lacking))
             await turn.run(link, call.model if self._adapter.by_session else None)
-        except (AcpError, SpawnError) as error:
-            await teller.tell(error.event if isinstance(error, AcpError) else AgentError(ErrorKind.OTHER, str(error)))
+        except AcpError as error:
+            await teller.tell(error.event)
+            await self.close()
+        except SpawnError as error:
+            await teller.tell(AgentError(ErrorKind.OTHER, str(error), fatal=error.lasting))
             await self.close()
         except asyncio.CancelledError:
             await outlast(asyncio.create_task(self._stop(turn), name="stop of an ACP session"))

@@ -15,10 +15,10 @@ from ralph_loop.agents.records import Record, as_record, one_line, tool_title
 LONGEST_DIFF = 200_000  # characters of each side
 
 _AUTH_REQUIRED = -32000
-# what agents' programs say themselves, as if it were the model: each comes whole and without an id
-_NOTICES = (
-    *("Info: ", "Warning: ", "Error: "),  # Copilot
-    *("Model metadata for `", "Heads up: Long threads", "Falling back from WebSockets", "Context compacted"),  # Codex
+# How what agents' programs say themselves begins. It comes as if it were the model's, but whole and without an id.
+COPILOT_NOTICES = ("Info: ", "Warning: ", "Error: ")
+CODEX_NOTICES = (
+    *("Model metadata for `", "Heads up: Long threads", "Falling back from WebSockets", "Context compacted"),
     *("Under-development features enabled: ", "Model rerouted"),
 )
 
@@ -32,8 +32,9 @@ _MARKS = {"completed": "[x]", "in_progress": "[/]"}
 
 
 class AcpReading(Reading):
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: About, notices: tuple[str, ...] = ()) -> None:
         super().__init__(about)
+        self._notices = notices
         self._message = ""  # id of the one that text comes from, where the agent gives ids
         self._error = ""  # what the agent's program said last, if that was an error
         self._calls: dict[str, Record] = {}  # tool calls as far as they are known, by id
@@ -102,8 +103,7 @@ class AcpReading(Reading):
 
     def _chunk(self, update: Record) -> Iterable[Event]:
         text, id_ = update.record("content").text("text"), update.text("messageId")
-        if not id_ and text.startswith(_NOTICES):
-            # Copilot's own words, which come as if they were the model's
+        if not id_ and text.startswith(self._notices):
             self.messages.end()
             self._error = text.removeprefix("Error: ") if text.startswith("Error: ") else ""
             return [Note(text)]
@@ -151,8 +151,9 @@ def call_pattern(call: Record, workspace: Path) -> str:
 
 
 def _command(arguments: Record) -> str:
-    """A command line, or a list of words as Codex gives it."""
-    return arguments.text("command", "cmd") or shlex.join(arguments.texts("command"))
+    """A command line, a list of words as Codex gives it, or a program with its arguments beside it."""
+    command = arguments.text("command", "cmd") or shlex.join(arguments.texts("command"))
+    return " ".join(filter(None, (command, shlex.join(arguments.texts("args")))))
 
 
 def request_error(about: About, code: int, message: str, data: object) -> RateLimit | AgentError:

@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class AcpTurn:
-    def __init__(self, about: About, call: Invocation, sink: Sink, teller: Teller) -> None:
-        self._call, self._sink, self._teller = call, sink, teller
-        self._reading = AcpReading(about)
+    def __init__(self, reading: AcpReading, call: Invocation, sink: Sink, teller: Teller) -> None:
+        self._reading, self._call, self._sink, self._teller = reading, call, sink, teller
         self._link: AcpLink | None = None
         self._session = ""
         self._asks: dict[asyncio.Task[object], str] = {}  # what is asked for which tool call, by its id
         self._requests: dict[object, str] = {}  # the same by the id of the agent's request
         self._withdrawn: set[str] = set()
+        self._over = False  # cancelled: what the agent still asks is asked of nobody
         self._prompting = False  # the agent has the prompt
         self._answered = asyncio.Event()  # and has answered it
 
@@ -60,6 +60,7 @@ class AcpTurn:
     async def cancel(self) -> None:
         """Tells the agent that the prompt is cancelled, and what it had asked too; waits until it has ended the prompt.
         Raises AcpError."""
+        self._over = True
         if self._link and self._session and self._link.alive:
             await self._link.ask(self._link.connection.cancel(self._session))
             self.withdraw()
@@ -120,7 +121,7 @@ class AcpTurn:
 
     async def _asked(self, ask: Coroutine[None, None, T], call: str) -> T | None:
         """A person's answer; None when the question is withdrawn. `call`: id of the tool call that it is about."""
-        if call and call in self._withdrawn:
+        if self._over or (call and call in self._withdrawn):
             ask.close()
             return None
         task = asyncio.create_task(ask, name=f"what an ACP agent asks about {call}")

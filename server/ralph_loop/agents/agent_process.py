@@ -44,6 +44,11 @@ class SpawnError(Exception):
         super().__init__(message)
         self.stage, self.errno, self.program = stage, number, program
 
+    @property
+    def lasting(self) -> bool:
+        """Trying again cannot help. Room for another process may be found later, and an update of the program ends."""
+        return self.stage != "fork" and self.errno != errno.ETXTBSY
+
     @classmethod
     def because(cls, stage: str, number: int, program: str, cwd: Path) -> SpawnError:
         """What the system said, and what to do about it."""

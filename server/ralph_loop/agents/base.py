@@ -13,7 +13,7 @@ Nothing here does I/O or knows the engine; the engine gives a session everything
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -192,8 +192,8 @@ class Command:
 class AgentNotFoundError(Exception):
     """The agent's executable is not there. Rendered as error 1004."""
 
-    def __init__(self, agent: str, command: str, install_hint: str) -> None:
-        super().__init__(f"{command} was not found. {install_hint}")
+    def __init__(self, agent: str, command: str, install_hint: str, why: str = "was not found") -> None:
+        super().__init__(f"{command} {why}. {install_hint}")
         self.agent, self.command, self.install_hint = agent, command, install_hint
 
 
@@ -309,7 +309,7 @@ def resolve(adapter: Adapter, configured: str | None, env: Mapping[str, str]) ->
     wanted = configured or (env.get(adapter.binary_env) if adapter.binary_env else None) or adapter.binary_name
     found = program(wanted, env)
     if found is None:
-        raise AgentNotFoundError(adapter.id, wanted, adapter.install_hint)
+        raise AgentNotFoundError(adapter.id, wanted, adapter.install_hint, _why_not(wanted))
     return found
 
 
@@ -317,7 +317,7 @@ def program(wanted: str, env: Mapping[str, str]) -> str | None:
     """The path of an executable: an absolute path, or a name that is looked up on this PATH."""
     import shutil
 
-    path = Path(wanted).expanduser() if wanted.startswith("~") else Path(wanted)
+    path = _expanded(wanted)
     if path.is_absolute():
         return shutil.which(str(path))
     if "/" in wanted:
@@ -327,4 +327,14 @@ def program(wanted: str, env: Mapping[str, str]) -> str | None:
     return shutil.which(wanted, path=":".join(entries)) if entries else None
 
 
-RunCommand = Callable[[Command, Invocation, Sink, Parser], Awaitable[Outcome]]
+def _expanded(wanted: str) -> Path:
+    return Path(wanted).expanduser() if wanted.startswith("~") else Path(wanted)
+
+
+def _why_not(wanted: str) -> str:
+    path = _expanded(wanted)
+    if not path.is_absolute():
+        return "is a relative path, and must be an absolute one" if "/" in wanted else "was not found"
+    if path.is_dir():
+        return "is a folder and no program"
+    return "cannot be executed (see `chmod +x`)" if path.exists() else "was not found"

@@ -52,6 +52,8 @@ class JsonLinesParser(Reading):
         events: list[Event] = []
         for stream in ("stdout", "stderr"):
             events += [event for line in self._readers[stream].close() for event in self._read(stream, line)]
+        if self.denied:
+            events.append(permission_error(self.about, self.denied, self.allow_hint))
         if exit_code is not None:
             events += self._judge(exit_code)
         return events
@@ -72,8 +74,6 @@ class JsonLinesParser(Reading):
         return self.on_plain(stream, line)
 
     def _judge(self, exit_code: int) -> Iterator[Event]:
-        if self.denied:
-            yield permission_error(self.about, self.denied, self.allow_hint)
         if self.final and not self.final.ok:
             if not self.failure:
                 yield self._unexplained(exit_code)

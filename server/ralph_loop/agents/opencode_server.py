@@ -66,10 +66,11 @@ class OpenCodeServerSession:
             session = await self._open_session(server, call)
             turn = Turn(server, session, sink, teller)
             await turn.run(call.prompt, model)
-        except (ServerError, SpawnError) as error:
-            await teller.tell(
-                error.error if isinstance(error, ServerError) else AgentError(ErrorKind.OTHER, str(error))
-            )
+        except ServerError as error:
+            await teller.tell(error.error)
+            await self.close()
+        except SpawnError as error:
+            await teller.tell(AgentError(ErrorKind.OTHER, str(error), fatal=error.lasting))
             await self.close()
         except asyncio.CancelledError:
             await outlast(asyncio.create_task(self._stop(turn), name="stop of an OpenCode session"))

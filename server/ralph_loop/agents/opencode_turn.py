@@ -111,8 +111,12 @@ class Turn:
                 pass
 
     async def _check(self) -> None:
-        """Twice idle, with nothing heard in between: the end was missed, or never told."""
-        statuses = await self._server.ask_if_known("/session/status")
+        """Twice idle, with nothing heard in between: the end was missed, or never told. No answer tells nothing: the
+        server may be busy, and when it is gone the connection breaks."""
+        try:
+            statuses = await self._server.ask_if_known("/session/status")
+        except ServerError:
+            return
         if statuses is None:
             return
         busy = as_record(statuses).record(self._session).text("type") in ("busy", "retry")

@@ -69,7 +69,7 @@ class CommandSession:
         except SpawnError as error:
             if error.stage == "exec" and error.errno == errno.ENOENT:
                 raise AgentNotFoundError(self._adapter.id, error.program, self._adapter.install_hint) from error
-            await relay.tell(AgentError(ErrorKind.OTHER, str(error), fatal=error.stage != "fork"))
+            await relay.tell(AgentError(ErrorKind.OTHER, str(error), fatal=error.lasting))
             return Outcome(None, finished=False)
         return await Supervision(process, relay, self._adapter.patience, self._bench.log).run()
 

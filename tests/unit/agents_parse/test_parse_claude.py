@@ -139,8 +139,10 @@ def test_a_question_is_told_and_its_denial_is_no_error() -> None:
         ({"tool_name": "WebSearch", "tool_input": {}}, "WebSearch"),
     ],
 )
-def test_denied_tools_are_an_error_of_the_iteration(denial: object, told: str) -> None:
-    events = read("claude", {**RESULT, "result": "Done.", "permission_denials": [denial, denial]})
+@pytest.mark.parametrize("exit_code", [0, None], ids=["ended", "hung, and ended by us"])
+def test_denied_tools_are_an_error_of_the_iteration(denial: object, told: str, exit_code: int | None) -> None:
+    result = {**RESULT, "result": "Done.", "permission_denials": [denial, denial]}
+    events = read("claude", result, exit_code=exit_code)
     (error,) = only(AgentError, events)
     assert error.kind is ErrorKind.PERMISSION
     assert error.message == f"Claude Code was not allowed to use: {told}"

@@ -85,6 +85,22 @@ def test_a_program_that_is_not_there(invocation: Invoke, tmp_path: Path, program
 
 
 @pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("{room}", "is a folder and no program"),
+        ("{room}/plain", "cannot be executed"),
+        ("{room}/none", "was not found"),
+        ("./plain", "is a relative path"),
+        ("plain", "was not found"),
+    ],
+)
+def test_why_a_program_cannot_be_one(invocation: Invoke, tmp_path: Path, program: str, why: str) -> None:
+    (tmp_path / "plain").write_text("#!/bin/sh\n")
+    with pytest.raises(AgentNotFoundError, match=why):
+        argv_of(invocation("", [program.format(room=tmp_path)], env={"PATH": str(tmp_path)}))
+
+
+@pytest.mark.parametrize(
     ("command", "prompt", "words"),
     [
         ([], "x", "needs a command"),

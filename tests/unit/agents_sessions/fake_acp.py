@@ -116,15 +116,20 @@ def prompt(id_: object) -> None:
     elif scenario == "stopped":
         say("<promise>COMPLETE</promise>")
         result = {"stopReason": "max_tokens"}
-    elif scenario == "copilot":
-        say("Error: Authentication failed with provider (HTTP 401).")
-        result = {"stopReason": "end_turn"}
+    elif scenario == "whole":
+        say("Error: handling is done.\n<promise>COMPLETE</promise>")
     elif scenario == "crash":
         print("out of luck", file=sys.stderr, flush=True)
         os._exit(7)
     elif scenario == "orphan":
         subprocess.Popen(["setsid", "sleep", "7780"])  # holds our pipes
         os._exit(8)
+    elif scenario == "late":
+        say("Working.")
+        while receive().get("method") != "session/cancel":
+            pass
+        say(permission())
+        result = {"stopReason": "cancelled"}
     elif scenario == "hang":
         child = subprocess.Popen(["setsid", "sleep", "7779"])
         say(f"Child {child.pid}.")

@@ -25,6 +25,7 @@ class FakeOpenCode:
         self.permissions: list[dict[str, Any]] = []
         self.questions: list[dict[str, Any]] = []
         self.unknown: set[str] = set()  # ends of paths that this version does not have
+        self.failing: set[str] = set()  # paths that cannot be answered for now
         self.url = ""
         self.changed = asyncio.Condition()
         self._auth = "Basic " + base64.b64encode(f"opencode:{password}".encode()).decode() if password else ""
@@ -174,6 +175,8 @@ class FakeOpenCode:
     def _answer(self, method: str, path: str, content: Any) -> tuple[int, Any]:
         if any(path.endswith(end) for end in self.unknown):
             return 404, {"name": "NotFound"}
+        if path in self.failing:
+            return 500, {"name": "UnknownError"}
         if (method, path) == ("POST", "/session"):
             session = self.id("ses")
             self.messages[session] = []

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from session_helpers import KeepingSink, bench, call, final, is_gone, said
 
+from ralph_loop.agents.acp_events import COPILOT_NOTICES, AcpReading, call_pattern
 from ralph_loop.agents.acp_forms import fill_in, questions_of
 from ralph_loop.agents.base import (
     AgentError,
@@ -29,6 +30,7 @@ from ralph_loop.agents.base import (
     Usage,
 )
 from ralph_loop.agents.guard_client import Guard
+from ralph_loop.agents.modelerrors import About
 from ralph_loop.agents.records import Record
 from ralph_loop.agents.registry import ADAPTERS
 
@@ -141,7 +143,6 @@ async def test_model_and_mode_are_chosen(run: Run) -> None:
     ("scenario", "kind", "words"),
     [
         ("stopped", ErrorKind.OTHER, "output limit"),
-        ("copilot", ErrorKind.AUTH, "Authentication failed"),
         ("login", ErrorKind.AUTH, "Authentication required"),
         ("crash", ErrorKind.EXIT, "exited with code 7: out of luck"),
         ("orphan", ErrorKind.EXIT, "exited with code 8"),
@@ -193,6 +194,48 @@ async def test_an_open_permission_is_withdrawn_when_the_iteration_is_cancelled(r
     with pytest.raises(asyncio.CancelledError):
         await running
     await sink.until(lambda: sink.withdrawn)
+
+
+async def test_what_is_asked_after_a_cancel_is_asked_of_nobody(run: Run) -> None:
+    sink = KeepingSink(None)
+    running = asyncio.ensure_future(run(sink, "late"))
+    await sink.until(lambda: "Working." in said(sink))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert sink.asked == []
+    assert '{"outcome": "cancelled"}' in said(sink)
+
+
+async def test_a_message_may_begin_like_a_notice_of_another_agents_program(run: Run) -> None:
+    sink = KeepingSink()
+    assert (await run(sink, "whole")).finished
+    assert (final(sink).message or "").startswith("Error: handling is done.")
+
+
+def test_what_copilots_program_says_itself_is_no_message() -> None:
+    reading = AcpReading(About("Copilot", "Log in."), COPILOT_NOTICES)
+    words = {"type": "text", "text": "Error: Authentication failed with provider (HTTP 401)."}
+    list(reading.read(Record({"sessionUpdate": "agent_message_chunk", "content": words})))
+    end, error = reading.ended(Record({"stopReason": "end_turn"}))
+    assert end == Final(None, ok=False)
+    assert isinstance(error, AgentError)
+    assert (error.kind, "Authentication failed" in error.message) == (ErrorKind.AUTH, True)
+
+
+def test_an_always_is_for_a_program_with_its_arguments() -> None:
+    call = Record({"rawInput": {"command": "npm", "args": ["run", "a b"]}, "title": "npm"})
+    assert call_pattern(call, Path("/w")) == "npm run 'a b'"
+
+
+async def test_a_command_that_cannot_be_started_is_tried_once(guard: Guard, tmp_path: Path) -> None:
+    (tmp_path / "agent").write_text("no #! line\n")
+    (tmp_path / "agent").chmod(0o755)
+    session, sink = ADAPTERS["acp"].session(bench(guard)), KeepingSink()
+    assert not (await session.run(call(tmp_path, command=[str(tmp_path / "agent")]), sink)).finished
+    (error,) = sink.only(AgentError)
+    assert error.fatal
+    assert "#! line" in error.message
 
 
 async def test_a_command_is_needed(guard: Guard, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ralph_loop.agents.acp import ACP_ADAPTERS
-from ralph_loop.agents.acp_events import AcpReading, call_pattern, call_title
+from ralph_loop.agents.acp_events import CODEX_NOTICES, AcpReading, call_pattern, call_title
 from ralph_loop.agents.base import AgentError, Event, Final, Note, Text, ToolEnd, ToolStart
 from ralph_loop.agents.modelerrors import About
 from ralph_loop.agents.records import Record, as_record
@@ -32,7 +32,7 @@ def read(reading: AcpReading, lines: list[Record]) -> list[Event]:
 
 
 def told(capture: str) -> list[Event]:
-    return read(AcpReading(About("Codex", "Log in.")), messages(capture))
+    return read(AcpReading(About("Codex", "Log in."), CODEX_NOTICES), messages(capture))
 
 
 def test_a_run_with_tools() -> None:
@@ -60,7 +60,7 @@ def test_an_answer_is_not_joined_to_what_came_before_it(capture: str) -> None:
 def test_a_rejected_tool_ends_the_turn_but_is_no_failure() -> None:
     lines = messages("rejected")
     asked = next(index for index, line in enumerate(lines) if line.text("method") == "session/request_permission")
-    reading = AcpReading(About("Codex", "Log in."))
+    reading = AcpReading(About("Codex", "Log in."), CODEX_NOTICES)
     read(reading, lines[:asked])
     call = reading.call(lines[asked].record("params", "toolCall"))
     assert call_title(call) == "execute: sh -c 'echo made > by-shell.txt'"

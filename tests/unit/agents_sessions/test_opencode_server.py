@@ -177,6 +177,25 @@ async def test_an_end_that_was_never_told_is_found_out(
     assert final(sink).message == "Quietly done."
 
 
+async def test_a_server_that_is_too_busy_to_say_so(
+    guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opencode_turn, "CHECK_S", 0.05)
+
+    async def script(server: FakeOpenCode, session: str) -> None:
+        await server.take(session)
+        await server.asked_for("GET /session/status")
+        await server.say(session, "It took its time.")
+        await server.idle(session)
+
+    async with FakeOpenCode(script) as server:
+        server.failing = {"/session/status"}
+        case, sink = Case(guard, tmp_path, server), KeepingSink()
+        assert (await case.run(sink)).finished
+        await case.session.close()
+    assert final(sink).message == "It took its time."
+
+
 async def test_a_cancelled_iteration_is_aborted(guard: Guard, tmp_path: Path) -> None:
     async def script(server: FakeOpenCode, session: str) -> None:
         await server.take(session)
