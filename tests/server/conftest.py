@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from box import Box, Transport
 from client import Client
+from terminals import Terminal
 
 
 @pytest.fixture(params=["embedded", "shared"])
@@ -74,6 +75,13 @@ def common(lasting: Box) -> Iterator[Box]:
     """What `box` is in a module whose tests need no helper of their own."""
     with lasting.one_test(next(_numbers)):
         yield lasting
+
+
+@pytest.fixture
+def terminal(shared: Box) -> Iterator[Terminal]:
+    terminal = Terminal(shared)
+    yield terminal
+    terminal.close()
 
 
 @pytest.fixture

@@ -7,19 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from box import DONE, Box
 from terminals import Terminal
-
-
-@pytest.fixture
-def terminal(shared: Box) -> Iterator[Terminal]:
-    terminal = Terminal(shared)
-    yield terminal
-    terminal.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from terminals import Terminal, screen_of
 AGENT = f"""printf 'new\\n' >> README; mv old.txt moved.txt; echo "try $1" > notes.txt; mkfifo pipe
 grep -q 'No notes' "$2" && rm notes.txt
 echo '{DONE}'"""
-
-
-@pytest.fixture
-def terminal(shared: Box) -> Iterator[Terminal]:
-    terminal = Terminal(shared)
-    yield terminal
-    terminal.close()
 
 
 @pytest.fixture

@@ -6,19 +6,11 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from box import DONE, Box, until
 from terminals import Proxy, Terminal, screen_of
-
-
-@pytest.fixture
-def terminal(shared: Box) -> Iterator[Terminal]:
-    terminal = Terminal(shared)
-    yield terminal
-    terminal.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import attrs
 from ralph_loop.agents.acp_events import CODEX_NOTICES, COPILOT_NOTICES, AcpReading
 from ralph_loop.agents.acp_link import AcpError, AcpLink
 from ralph_loop.agents.acp_turn import AcpTurn
-from ralph_loop.agents.agent_process import SpawnError, outlast
+from ralph_loop.agents.agent_process import SpawnError
 from ralph_loop.agents.base import (
     AgentError,
     AgentSession,
@@ -33,6 +33,7 @@ from ralph_loop.agents.modelerrors import ALLOW_ALL_HINT, About
 from ralph_loop.agents.opencode_permission import ask_environment
 from ralph_loop.agents.records import Record
 from ralph_loop.agents.teller import Teller
+from ralph_loop.waiting import outlast
 
 CANCEL_LIMIT_S = 3.0  # for the agent to end the prompt itself; then its process is ended
 

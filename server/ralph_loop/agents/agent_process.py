@@ -111,19 +111,6 @@ def signal_name(number: int) -> str:
         return f"signal {number}"  # most real-time signals have no name
 
 
-async def outlast(task: asyncio.Task[T]) -> T:
-    """Waits until the task has ended, also when we are cancelled meanwhile; only then the cancellation is raised."""
-    cancelled = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled
-    return task.result()
-
-
 class Owner(Protocol):
     """What an agent's process needs of its guard."""
 

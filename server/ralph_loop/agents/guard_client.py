@@ -18,11 +18,11 @@ from ralph_loop.agents.agent_process import (
     RepoBusyError,
     SpawnError,
     check_arguments,
-    outlast,
 )
 from ralph_loop.agents.ending import KILL_PATIENCE
 from ralph_loop.agents.guard_link import GuardLink
 from ralph_loop.agents.pipes import PipeReader, PipeWriter, widen
+from ralph_loop.waiting import outlast
 
 __all__ = ["AgentProcess", "ExitStatus", "Guard", "GuardError", "GuardLostError", "RepoBusyError", "SpawnError"]
 

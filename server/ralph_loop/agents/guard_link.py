@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ralph_loop.agents.agent_process import Ended, ExitStatus, GuardError, GuardLostError, outlast
+from ralph_loop.agents.agent_process import Ended, ExitStatus, GuardError, GuardLostError
 from ralph_loop.agents.proctable import kill_left
+from ralph_loop.waiting import outlast
 
 PATIENCE = 20.0  # seconds on top of what was asked for; a guard answers in milliseconds unless somebody stopped it
 BOOT = "import sys; sys.path.append(sys.argv[1]); from ralph_loop.agents.guard import main; main(sys.argv[2:])"

@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from ralph_loop.agents.agent_process import SpawnError, outlast
+from ralph_loop.agents.agent_process import SpawnError
 from ralph_loop.agents.base import (
     AgentError,
     AgentSession,
@@ -29,6 +29,7 @@ from ralph_loop.agents.opencode_permission import ask_environment, missing_rules
 from ralph_loop.agents.opencode_turn import Turn
 from ralph_loop.agents.records import as_record
 from ralph_loop.agents.teller import Teller
+from ralph_loop.waiting import outlast
 
 URL = "opencode.url"
 

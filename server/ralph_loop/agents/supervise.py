@@ -11,10 +11,11 @@ from typing import Literal
 
 import attrs
 
-from ralph_loop.agents.agent_process import AgentProcess, GuardLostError, outlast
+from ralph_loop.agents.agent_process import AgentProcess, GuardLostError
 from ralph_loop.agents.base import AgentError, ErrorKind, Event, Final, Outcome, Parser, Sink
 from ralph_loop.agents.display import Display
 from ralph_loop.agents.pipes import LARGEST_PIPE, PipeReader
+from ralph_loop.waiting import outlast
 
 
 @attrs.frozen

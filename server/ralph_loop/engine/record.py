@@ -27,6 +27,7 @@ from ralph_loop.paths import Paths
 from ralph_loop.protocol import ENDED, IterationRecord, LoopError, Operation, Snapshot, Status
 from ralph_loop.store import contexts, loops, operations, output
 from ralph_loop.store.database import Database, DiskFullError, Writer
+from ralph_loop.waiting import either
 
 log = logging.getLogger(__name__)
 
@@ -201,19 +202,10 @@ class LoopRecord:
         hold = self.iteration.standing_still() if self.iteration is not None else nullcontext()
         with hold:
             self.force(status="paused", error=problem)
-            await _first(self._disk_retry, self._wishes.stop)
+            await either(self._disk_retry, self._wishes.stop)
         if self._wishes.ending:
             raise error
         self.force(status=before.status, error=before.error)
-
-
-async def _first(*events: asyncio.Event) -> None:
-    tasks = [asyncio.create_task(event.wait(), name="wait for disk or stop") for event in events]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def _evolved(state: LoopState, **changes: Any) -> LoopState:

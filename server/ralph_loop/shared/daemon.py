@@ -24,6 +24,7 @@ from ralph_loop.paths import Paths, socket_path
 from ralph_loop.protocol import PROTOCOL_VERSION
 from ralph_loop.shared import peer
 from ralph_loop.shared.forward import GREETING
+from ralph_loop.waiting import either
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Helper:
             self._changed.clear()
             busy = bool(self._sessions or self._engine.active)
             if busy and not self._sessions:
-                await _either(self._changed, self._engine.quiet)
+                await either(self._changed, self._engine.quiet)
                 continue
             timeout = None if busy or self._idle_s is None else self._idle_s
             try:
@@ -184,15 +185,6 @@ class Helper:
         writer.write(f"error {json.dumps(error)}\n".encode())
         with contextlib.suppress(OSError):
             await writer.drain()
-
-
-async def _either(*events: asyncio.Event) -> None:
-    tasks = [asyncio.create_task(event.wait(), name="idle") for event in events]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 def _write_private(path: Path, text: str) -> None:
