@@ -100,11 +100,9 @@ def paths_of(change: Change) -> list[bytes]:
 
 
 def _steps(store: SnapshotStore, before: str, after: str, chosen: Sequence[Change]) -> dict[bytes, Step]:
-    steps: dict[bytes, Step] = {}
-    for change in chosen:
-        for path in paths_of(change):
-            steps[path] = Step(path, store.find(before, path), store.find(after, path))
-    return steps
+    paths = [path for change in chosen for path in paths_of(change)]
+    old, new = store.find(before, paths), store.find(after, paths)
+    return {path: Step(path, old.get(path), new.get(path)) for path in paths}
 
 
 def _check(folder: Folder, steps: dict[bytes, Step], chosen: Sequence[Change], file_mode: bool) -> list[Step]:

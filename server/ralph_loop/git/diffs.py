@@ -125,7 +125,7 @@ def _as_git_has_it(look: Scratch, recorded: pygit2.Tree, other: pygit2.Tree | No
     deltas = _deltas(look, recorded, other)
     links = [side for delta in deltas for side in [delta.new_file] if side.mode == FileMode.COMMIT]
     for link in links:
-        if trees.find(look.repo, recorded.id.raw, link.raw_path) is not None:
+        if trees.find(look.repo, recorded.id.raw, [link.raw_path]):
             recorded = _with(look, recorded, link.raw_path, link.id.raw, FileMode.COMMIT)
     if links:
         deltas = _deltas(look, recorded, other)

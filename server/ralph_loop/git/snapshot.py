@@ -132,10 +132,11 @@ class SnapshotStore:
     def read(self, tree: str, path: bytes | str, limit: int | None = None) -> FileState:
         """One path of a tree, without `data` when it is larger than `limit` bytes. Folders do not exist here."""
         repo = self._open()
-        found = self.find(tree, os.fsencode(path))
-        if found is None:
+        name = os.fsencode(path)
+        found = self.find(tree, [name])
+        if name not in found:
             return FileState(exists=False)
-        mode, id_ = found[0], pygit2.Oid(raw=found[1])
+        mode, id_ = found[name][0], pygit2.Oid(raw=found[name][1])
         if mode == FileMode.COMMIT:
             return FileState(True, mode, "submodule", 40, str(id_).encode())
         size = repo.odb.read_header(id_)[1]
@@ -143,10 +144,10 @@ class SnapshotStore:
         return FileState(True, mode, "symlink" if mode == FileMode.LINK else "file", size, data)
 
     @_told
-    def find(self, tree: str, path: bytes) -> tuple[int, bytes] | None:
-        """Mode and id of what a tree has at a path; None for nothing and for folders."""
-        found = trees.find(self._open(), bytes.fromhex(tree), path)
-        return None if found is None or found[0] == FileMode.TREE else found
+    def find(self, tree: str, paths: Iterable[bytes]) -> dict[bytes, tuple[int, bytes]]:
+        """Mode and id of what a tree has at these paths; those where it has nothing, or a folder, are left out."""
+        found = trees.find(self._open(), bytes.fromhex(tree), paths)
+        return {path: entry for path, entry in found.items() if entry[0] != FileMode.TREE}
 
     @_told
     def patch(self, before: str, after: str, path: bytes | str | None = None, *, binary: bool = False) -> bytes:

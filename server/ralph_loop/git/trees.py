@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 
 import pygit2
 from pygit2.enums import FileMode, ObjectType
@@ -22,15 +23,22 @@ def entries(repo: pygit2.Repository, tree: bytes) -> dict[bytes, tuple[int, byte
     return found
 
 
-def find(repo: pygit2.Repository, tree: bytes, path: bytes) -> tuple[int, bytes] | None:
-    """Mode and id of what a tree has at a path."""
-    mode, id_ = int(FileMode.TREE), tree
-    for part in path.split(b"/"):
-        entry = entries(repo, id_).get(part) if stat.S_ISDIR(mode) else None
-        if entry is None:
-            return None
-        mode, id_ = entry
-    return mode, id_
+def find(repo: pygit2.Repository, tree: bytes, paths: Iterable[bytes]) -> dict[bytes, tuple[int, bytes]]:
+    """Mode and id of what a tree has at these paths; those where it has nothing are left out."""
+    known: dict[bytes, dict[bytes, tuple[int, bytes]]] = {}  # a folder with many of the paths is read once
+    found: dict[bytes, tuple[int, bytes]] = {}
+    for path in paths:
+        entry: tuple[int, bytes] | None = (int(FileMode.TREE), tree)
+        for part in path.split(b"/"):
+            if entry is None or not stat.S_ISDIR(entry[0]):
+                entry = None
+                break
+            if entry[1] not in known:
+                known[entry[1]] = entries(repo, entry[1])
+            entry = known[entry[1]].get(part)
+        if entry is not None:
+            found[path] = entry
+    return found
 
 
 def graft(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ralph_loop.git import apply as applying
 from ralph_loop.git import journal as journals
+from ralph_loop.git import trees as tree_objects
 from ralph_loop.git.apply import IncompleteError, recover
 from ralph_loop.git.journal import ApplyError, Outcome, TreeChangedError
 from ralph_loop.git.locate import locate
@@ -317,6 +318,19 @@ def test_ignored_files_in_the_way(store: SnapshotStore) -> None:
     with pytest.raises(TreeChangedError, match=r"d/x\.o"):
         apply(store, plan)
     assert (root / "d" / "x.o").read_text() == "mine"
+
+
+def test_a_folder_with_many_changes_is_read_once(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = staged(store, {}, {f"d/{number}": ("file", b"x") for number in range(50)})
+    entries, seen = tree_objects.entries, list[bytes]()
+
+    def counting(repo: pygit2.Repository, tree: bytes) -> dict[bytes, tuple[int, bytes]]:
+        seen.append(tree)
+        return entries(repo, tree)
+
+    monkeypatch.setattr(tree_objects, "entries", counting)
+    apply(store, plan)
+    assert len(seen) == 3  # both roots and the folder
 
 
 def test_links_are_never_followed(store: SnapshotStore, tmp_path: Path) -> None:
