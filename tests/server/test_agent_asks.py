@@ -77,6 +77,22 @@ def test_always_is_remembered_for_this_repository_tool_and_pattern(client: Clien
     client("cancel", runId=run)
 
 
+def test_always_is_remembered_over_a_restart_for_exactly_this_command(shared: Box) -> None:
+    repo, client = shared.repo(), shared.main_client()
+    run = start(client, repo, acp("permission"))
+    client("permission/reply", requestId=asked(client, run)["requestId"], reply="always")
+    client.settled(run)
+    shared.kill_helper()
+
+    client = shared.client(repo)
+    run = start(client, repo, acp("permission"))
+    client.settled(run)
+    assert "allowed as before (always): execute: touch x" in shown(client, run)
+    run = start(client, repo, acp("other-permission"))
+    assert asked(client, run)["title"] == "execute: touch y"
+    client("cancel", runId=run)
+
+
 def test_allow_all_answers_by_itself_and_says_so(client: Client, repo: Path) -> None:
     run = start(client, repo, acp("permission"), allowAll=True)
     client.settled(run)

@@ -60,7 +60,8 @@ class Pipes:
     async def send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         async with self._writing:
-            await self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            # the library puts Python's own exceptions into its answers to what it cannot read
+            await self._process.stdin.write(json.dumps(message, default=str).encode() + b"\n")
 
     async def close(self) -> None:
         if self._process.stdin:

@@ -7,7 +7,7 @@ answers them and prints a second result, which is about them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ralph_loop.agents.base import (
     AgentError,
@@ -25,6 +25,7 @@ from ralph_loop.agents.commandline import option, prompt_bytes
 from ralph_loop.agents.jsonlines import JsonLinesParser
 from ralph_loop.agents.modelerrors import About, model_error
 from ralph_loop.agents.process import CommandAdapter
+from ralph_loop.agents.ratelimit import epoch_time
 from ralph_loop.agents.records import Record, one_line, tool_title
 
 ASK_TOOL = "AskUserQuestion"
@@ -123,7 +124,7 @@ class ClaudeParser(JsonLinesParser):
 
     def _note_limit(self, info: Record) -> None:
         if info.text("status") == "rejected" and (seconds := info.integer("resetsAt")):
-            self._reset_at = moment(seconds)
+            self._reset_at = epoch_time(seconds)
 
     def _result(self, record: Record) -> Iterator[Event]:
         if usage := self._total_usage(record):
@@ -179,14 +180,6 @@ def content_text(block: Record) -> str:
     """The text of a tool result, which is a string or a list of blocks."""
     text = block.text("content") or "\n".join(part.text("text") for part in block.records("content"))
     return text.replace("<tool_use_error>", "").replace("</tool_use_error>", "").strip()
-
-
-def moment(seconds: int) -> datetime | None:
-    """A time given in seconds since 1970, or in milliseconds."""
-    try:
-        return datetime.fromtimestamp(seconds / 1000 if seconds > 10**11 else seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _input_tokens(usage: Record) -> int:

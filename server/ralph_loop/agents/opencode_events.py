@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 from ralph_loop.agents.base import AgentError, ErrorKind, Event, RateLimit, Retry, Usage
 from ralph_loop.agents.opencode import ABOUT, opencode_error, tokens_of, tool_error
+from ralph_loop.agents.ratelimit import epoch_time
 from ralph_loop.agents.reading import Reading
 from ralph_loop.agents.records import Record, one_line
 
@@ -154,10 +154,10 @@ class PromptReading(Reading):
             self.ended = self.ended or self._busy
         elif status.text("type") == "retry":
             message = one_line(status.text("message") or "the model did not answer")
-            again_at = status.integer("next") / 1000
+            again_at = status.integer("next")
             yield Retry(f"{message}: attempt {status.integer('attempt')}")
-            if again_at - time.time() > LONGEST_RETRY_S:
-                self.failure = RateLimit(f"OpenCode: {message}", datetime.fromtimestamp(again_at, UTC))
+            if again_at / 1000 - time.time() > LONGEST_RETRY_S:
+                self.failure = RateLimit(f"OpenCode: {message}", epoch_time(again_at))
                 self.ended = self.gave_up = True
 
     def _count(self, id_: str, info: Record) -> Iterator[Event]:

@@ -84,9 +84,17 @@ def reset_time(text: str, now: datetime) -> datetime | None:
         return None
 
 
+def epoch_time(number: int) -> datetime | None:
+    """A time given in seconds since 1970, or in milliseconds."""
+    try:
+        return datetime.fromtimestamp(number / 1000 if number > 10**11 else number, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def _epoch(text: str) -> datetime | None:
     found = _EPOCH.search(text)
-    return datetime.fromtimestamp(int(found[1][:10]), UTC) if found else None
+    return epoch_time(int(found[1])) if found else None
 
 
 def _iso(text: str, now: datetime) -> datetime | None:

@@ -54,6 +54,14 @@ def test_a_rate_limit_after_its_own_retries() -> None:
     assert [limit.message for limit in only(RateLimit, events)] == ["OpenCode: fake: rate limited"]
 
 
+def test_a_retry_at_a_time_that_is_none_is_a_rate_limit_all_the_same() -> None:
+    reading = PromptReading("s")
+    status = {"type": "retry", "attempt": 1, "message": "slow down", "next": 2**53}
+    event = {"type": "session.status", "properties": {"sessionID": "s", "status": status}}
+    list(reading.read(as_record(event)))
+    assert reading.failure == RateLimit("OpenCode: slow down", None)
+
+
 def test_an_aborted_prompt_is_no_success() -> None:
     reading, events = read("oc-serve-abort.jsonl")
     assert reading.ended

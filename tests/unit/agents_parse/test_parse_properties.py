@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from agents_parsing import CAPTURES, PARSERS, Piece, joined, only, run, run_piec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ralph_loop.agents.acp_events import AcpReading, call_diff, call_pattern
 from ralph_loop.agents.base import Event, Final, Text, ToolEnd, ToolStart
 from ralph_loop.agents.lines import LONGEST_LINE, LineReader, Tail
 from ralph_loop.agents.messages import LONGEST_MESSAGE, Messages
-from ralph_loop.agents.records import one_line, parse_record, tool_title
+from ralph_loop.agents.modelerrors import About
+from ralph_loop.agents.opencode_events import PromptReading
+from ralph_loop.agents.records import Record, one_line, parse_record, tool_title
 
 PREFIXES = {
     "claude": "cl-",
@@ -39,6 +43,19 @@ LINES["cursor"] += [
     '{"type":"assistant","timestamp_ms":1,"message":{"content":[{"type":"text","text":"piece"}]}}',
 ]
 
+SERVED = [
+    json.dumps(record["event"])
+    for file in sorted(CAPTURES.glob("oc-serve*.jsonl"))
+    for record in map(json.loads, file.read_text().splitlines())
+    if "event" in record
+]
+UPDATES = [
+    json.dumps(record["params"]["update"])
+    for file in sorted(CAPTURES.parents[1].glob("agents_sessions/captures/*.jsonl"))
+    for record in map(json.loads, file.read_text().splitlines())
+    if "update" in record.get("params", {})
+]
+
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("text") | st.just("\ud800")
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
@@ -54,9 +71,9 @@ def is_list_of_objects(value: Any) -> bool:
 
 
 @st.composite
-def spoiled_line(draw: st.DrawFn, agent: str) -> str:
+def spoiled(draw: st.DrawFn, lines: list[str]) -> str:
     """A real event in which something has another type, is missing, or has another name."""
-    record: dict[str, Any] = json.loads(draw(st.sampled_from(LINES[agent])))
+    record: dict[str, Any] = json.loads(draw(st.sampled_from(lines)))
     place = record
     for _ in range(draw(st.integers(0, 4))):
         inner = [value for value in place.values() if is_object(value)]
@@ -72,7 +89,7 @@ def spoiled_line(draw: st.DrawFn, agent: str) -> str:
 def stream(agent: str) -> st.SearchStrategy[list[Piece]]:
     line = st.text(max_size=40)
     if agent in PREFIXES:
-        line = line | st.sampled_from(LINES[agent]) | spoiled_line(agent)
+        line = line | st.sampled_from(LINES[agent]) | spoiled(LINES[agent])
     data = line.map(lambda text: text.encode(errors="surrogatepass") + b"\n") | st.binary(max_size=40)
     return st.lists(st.tuples(st.sampled_from(("stdout", "stdout", "stdout", "stderr")), data), max_size=12)  # pyright: ignore[reportReturnType]
 
@@ -98,6 +115,34 @@ def test_no_input_raises_and_no_split_changes_the_events(agent: str, data: st.Da
     for event in whole:
         json.dumps(repr(event)).encode()
         assert "\ud800" not in repr(event)
+
+
+def events_of(lines: list[str]) -> st.SearchStrategy[list[Record]]:
+    line = st.sampled_from(lines) | spoiled(lines)
+    return st.lists(line.map(parse_record).filter(bool), max_size=15)  # pyright: ignore[reportReturnType]
+
+
+@settings(max_examples=100, deadline=None)
+@given(events=events_of(SERVED))
+def test_no_event_of_opencodes_server_raises(events: list[Record]) -> None:
+    reading = PromptReading(events[0].record("properties").text("sessionID") if events else "")
+    for event in events:
+        reading.concerns(event)
+        list(reading.read(event))
+    list(reading.conclude())
+
+
+@settings(max_examples=100, deadline=None)
+@given(events=events_of(UPDATES))
+def test_no_update_over_acp_raises(events: list[Record]) -> None:
+    reading = AcpReading(About("Agent", "Log in."))
+    for event in events:
+        list(reading.read(event))
+        call = reading.call(event)
+        list(reading.start(call))
+        call_diff(call)
+        call_pattern(call, Path("/w"))
+    list(reading.ended(events[-1] if events else Record()))
 
 
 @settings(max_examples=200)

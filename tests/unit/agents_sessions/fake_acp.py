@@ -51,12 +51,12 @@ OPTIONS = [
 ]
 
 
-def permission() -> str:
+def permission(command: str = "touch x") -> str:
     call = {
         "toolCallId": "t1",
         "title": "Run a test command",
         "kind": "execute",
-        "rawInput": {"command": "touch x"},
+        "rawInput": {"command": command},
         "content": [{"type": "diff", "path": "/w/a.txt", "oldText": "one\n", "newText": "two\n"}],
     }
     update("tool_call", toolCallId="t1", title="Run a test command", kind="execute", status="pending", rawInput={})
@@ -87,6 +87,8 @@ def prompt(id_: object) -> None:
         outcome = permission()
         if "no" not in outcome:
             say(outcome)
+    elif scenario == "other-permission":
+        permission("touch y")
     elif scenario == "withdrawn":
         call = {"toolCallId": "t1", "title": "Look", "kind": "read"}
         params = {"sessionId": session, "toolCall": call, "options": OPTIONS}
@@ -102,6 +104,11 @@ def prompt(id_: object) -> None:
         other = {"type": "string", "title": "Other"}
         schema = {"type": "object", "properties": {"colour": colour, "colour_custom": other}}
         say(json.dumps(ask("elicitation/create", mode="form", message="Which colour?", requestedSchema=schema)))
+    elif scenario == "badform":
+        schema = {"type": "object", "properties": {"colour": 5}}
+        params = {"sessionId": session, "mode": "form", "message": "Which colour?", "requestedSchema": schema}
+        send(id="f1", method="elicitation/create", params=params)
+        say("refused" if "error" in receive() else "answered")
     elif scenario == "noise":
         print("this is no JSON", flush=True)
         print("[1, 2]", flush=True)

@@ -23,8 +23,15 @@ def leave_traces() -> None:
     (folder / "pids").write_text(f"{os.getpid()} {stray.pid}")
 
 
+async def dies(server: FakeOpenCode, session: str) -> None:
+    await server.take(session)
+    await server.message(session, "assistant")
+    os._exit(9)
+
+
 async def serve() -> None:
-    async with FakeOpenCode(*[simple] * 9, password=os.environ["OPENCODE_SERVER_PASSWORD"], deaf=True) as server:
+    scripts = [dies if os.environ.get("DIES") else simple] * 9
+    async with FakeOpenCode(*scripts, password=os.environ["OPENCODE_SERVER_PASSWORD"], deaf=True) as server:
         print("Warning: something", flush=True)
         await asyncio.sleep(0.2)  # whoever asks now waits for ever
         server.deaf = False

@@ -120,6 +120,13 @@ async def test_questions_are_forms(run: Run) -> None:
     assert json.loads(final(sink).message or "") == {"action": "accept", "content": {"colour": "b"}}
 
 
+async def test_a_form_that_is_none_is_refused(run: Run) -> None:
+    """What was asked wrongly must not wait for an answer for ever."""
+    sink = KeepingSink()
+    assert (await run(sink, "badform")).finished
+    assert (sink.questions, said(sink)) == ([], "refused")
+
+
 async def test_noise_does_no_harm(run: Run) -> None:
     sink = KeepingSink()
     assert (await run(sink, "noise")).finished

@@ -321,6 +321,19 @@ async def test_a_server_of_ours_is_warm_and_leaves_nothing(guard: Guard, tmp_pat
     assert all(is_gone(pid) for pid in pids)
 
 
+async def test_a_server_of_ours_that_dies_in_the_middle_is_started_anew(guard: Guard, tmp_path: Path) -> None:
+    program(tmp_path)
+    session, sink = OpenCodeServerAdapter().session(bench(guard)), KeepingSink()
+    env = call(tmp_path).env
+    assert not (await asyncio.wait_for(session.run(call(tmp_path, env={**env, "DIES": "1"}), sink), 20)).finished
+    (error,) = sink.only(AgentError)
+    assert (error.kind, error.fatal) == (ErrorKind.EXIT, False)
+    assert "opencode serve exited with code 9" in error.message
+    assert all(is_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    assert (await asyncio.wait_for(session.run(call(tmp_path), KeepingSink()), 20)).finished
+    await session.close()
+
+
 async def test_a_program_that_knows_no_debug_config_is_asked_for_everything(guard: Guard, tmp_path: Path) -> None:
     program(tmp_path)
     session, sink = OpenCodeServerAdapter().session(bench(guard)), KeepingSink()
