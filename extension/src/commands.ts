@@ -44,7 +44,7 @@ export function registerCommands(ctx: Ctx, views: Views): vscode.Disposable {
     showHistory: async (target: Target) => pickHistory(ctx, await theLoop(ctx, target)),
     openHistory: async (target: Target) => openDocument({ kind: "history", runId: (await theLoop(ctx, target)).runId }),
     showStatus: () => pickStatus(ctx),
-    showNeed: () => showNeed(ctx),
+    showNeed: (target: Target) => showNeed(ctx, target),
     showRequests: () => showRequests(ctx),
     answerRequest: (target: AskTarget) => answerRequest(ctx, target),
     replyToRequest: (target: AskTarget) => replyToRequest(ctx, target),
@@ -140,10 +140,12 @@ async function toggle(ctx: Ctx): Promise<void> {
   await vscode.commands.executeCommand(`ralphLoop.${command}`);
 }
 
-/** What the loop waits for. */
-async function showNeed(ctx: Ctx): Promise<void> {
-  const needs = ctx.loop && need(ctx.loop);
-  if (needs === "permission" || needs === "question") await showRequests(ctx, ctx.loop?.runId);
+/** What the loop waits for. A notification stays when the loop does not: its button is answered in words then. */
+async function showNeed(ctx: Ctx, target: Target): Promise<void> {
+  const loop = await theLoop(ctx, target);
+  const needs = need(loop);
+  if (!needs) refuse(loop, "review");
+  if (needs === "permission" || needs === "question") await showRequests(ctx, loop.runId);
   else if (needs === "approval") await vscode.commands.executeCommand("ralphLoop.showStaged");
   else await pickStatus(ctx);
 }

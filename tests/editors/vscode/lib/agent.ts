@@ -4,14 +4,15 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 /**
- * Fails with what a file `fail` says, if there is one. Else it prints numbered lines on both streams, repeats the hints it was given, changes work.txt, waits while there is a file
- * `hold`, prints as many lines as a file `flood` says, and promises to be done in the iteration named in `finish` (default 3) or later.
+ * Fails with what a file `fail` says, if there is one. Else it prints numbered lines on both streams, repeats the hints it was given,
+ * changes work.txt unless there is a file `idle`, waits while there is a file `hold`, prints as many lines as a file `flood` says,
+ * and promises to be done in the iteration named in `finish` (default 3) or later.
  */
 const SCRIPT = `
 [ -e fail ] && { cat fail >&2; exit 1; }
 echo "begin $1"
 grep -o 'HINT-[a-z0-9]*' "$2" | sort -u | sed 's/^/saw /'
-echo "work $1" >> work.txt
+[ -e idle ] || echo "work $1" >> work.txt
 n=0
 [ -e flood ] && [ "$1" = 1 ] && seq -f "flood %.0f" 1 "$(cat flood)"
 while [ $n -lt 60 ]; do n=$((n+1)); echo "line $1.$n"; done
@@ -46,6 +47,11 @@ export class Agent {
 
   recover(): void {
     rmSync(join(this.folder, "fail"));
+  }
+
+  /** From now on it changes a file in each iteration. */
+  busy(): void {
+    rmSync(join(this.folder, "idle"));
   }
 
   get work(): string {
