@@ -379,6 +379,20 @@ def test_the_copy_is_gone_after_kill_in_the_middle(shared: Box) -> None:
     client("cancel", runId=run)
 
 
+def test_the_copy_is_gone_after_the_guard_was_killed(client: Client, box: Box, dirty: Path) -> None:
+    box.expected_log = ["loop run_.* failed", "Traceback"]
+    guards = set(box.guards())
+    script = f"echo half > half.txt; echo at; cat {box.gate().path}"
+    run = client("start", workspace=str(dirty), prompt="x", config=plan(script))["runId"]
+    client("subscribe", runId=run)
+    client.wait_printed(run, "at")
+    for guard in set(box.guards()) - guards:
+        os.kill(guard, signal.SIGKILL)
+    client.settled(run, "interrupted")
+    assert list((box.data / "copies").iterdir()) == []
+    client("cancel", runId=run)
+
+
 def test_the_users_folder_is_read_only_for_the_agent(client: Client, dirty: Path) -> None:
     script = f"echo x > {dirty}/kept.txt; echo x > {dirty}/.git/config; echo mine > new.txt"
     run, operations = staged(client, dirty, script)

@@ -113,9 +113,11 @@ class Turns:
                 await loop.note(number, f"[ralph] Not staged: {_some(staged.dropped)}.")
             judgement = await self._judge(record, result, staged.tracked, staged.after, room.root)
         finally:
-            await self.close()
-            await self._guard.end()
-            await room.discard()
+            try:
+                await self.close()
+                await self._guard.end()
+            finally:  # also when the guard was killed
+                await room.discard()
         if judgement.record.status == "interrupted" and result.end != "maxDuration":  # it is run again
             return attrs.evolve(judgement, store=self._dropping(judgement.store, staged.operations))
         return attrs.evolve(judgement, operations=staged.operations)
