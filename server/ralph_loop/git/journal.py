@@ -289,7 +289,7 @@ def forget(directory: Path) -> None:
 def why(error: Exception) -> str:
     """The reason, for people."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        return f"{error.strerror}: {os.fsdecode(error.filename)}" if error.filename else error.strerror
     return str(error)
 
 

@@ -85,19 +85,22 @@ def collect(store: SnapshotStore, copy: WorkCopy, name: str) -> Collected:
 
 def discard(folder: Path) -> None:
     """Removes a copy, or what is left of one. Raises OSError when something cannot be removed."""
+    if folder.is_symlink() or not folder.is_dir():
+        return folder.unlink(missing_ok=True)
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        _unlock(folder)
+        shutil.rmtree(folder)
 
-    def retry(function: object, path: str, problem: object) -> None:
-        # The agent may have taken away the right to enter or to delete.
-        for one in (Path(path), Path(path).parent):
-            if one.is_relative_to(folder) and stat.S_ISDIR(one.lstat().st_mode):
-                one.chmod(0o700)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            shutil.rmtree(path)
-        else:
-            Path(path).unlink()
 
-    if os.path.lexists(folder):
-        shutil.rmtree(folder, onerror=retry)
+def _unlock(folder: Path) -> None:
+    """Takes back the right to enter folders and to delete in them, which the agent may have taken away."""
+    folder.chmod(0o700)
+    for _, names, _, handle in os.fwalk(folder):
+        for name in names:
+            if stat.S_ISDIR(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
+                os.chmod(name, 0o700, dir_fd=handle)
 
 
 def _copy_ignored(root: Path, folder: Path, pattern: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +194,42 @@ def test_nothing_is_left(copy: WorkCopy, store: SnapshotStore, tmp_path: Path) -
     store.prune()
     views = [view.name for view in (tmp_path / "store" / "views").iterdir()]
     assert len(views) == 2  # of the user's tree and its submodule
+
+
+def test_nothing_is_left_whatever_rights_the_agent_took_away(tmp_path: Path, env: dict[str, str]) -> None:
+    """As a user without rights: root removes everything."""
+    script = """
+import os, sys
+from pathlib import Path
+from ralph_loop.git import workcopy
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+room = Path(sys.argv[1])
+inner = room / "copy" / "a" / "b" / "c"
+inner.mkdir(parents=True)
+(inner / "file").write_text("x")
+(room / "users").mkdir(0o555)
+(room / "copy" / "a" / "link").symlink_to(room / "users")
+for folder in (inner, inner.parent, inner.parent.parent, room / "copy"):
+    folder.chmod(0)
+workcopy.discard(room / "copy")
+print([path.name for path in room.iterdir()], oct((room / "users").stat().st_mode))
+"""
+    room = tmp_path / "room"
+    room.mkdir()
+    if os.geteuid() == 0:
+        os.chown(room, 65534, 65534)
+        for folder in room.parents:
+            if folder.stat().st_mode & 0o5 != 0o5:
+                folder.chmod(folder.stat().st_mode | 0o5)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(room)],
+        env={**env, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("['users'] 0o40555", "")
 
 
 def test_no_copy_of_what_is_broken(tmp_path: Path, repo: Path, env: dict[str, str]) -> None:
