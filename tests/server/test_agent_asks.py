@@ -93,6 +93,16 @@ def test_always_is_remembered_over_a_restart_for_exactly_this_command(shared: Bo
     client("cancel", runId=run)
 
 
+def test_what_is_too_long_to_be_read_is_shortened_for_people_alone(client: Client, repo: Path) -> None:
+    run = start(client, repo, acp("huge-permission"))
+    request = asked(client, run)
+    assert client("permission/list", runId=run)["requests"] == [request]
+    command = request["arguments"]["command"]
+    assert command.startswith("touch xxx") and command.endswith("… (6000006 characters)") and len(command) < 20_000
+    client("permission/reply", requestId=request["requestId"], reply="once")
+    assert client.settled(run)["status"] == "completed"
+
+
 def test_allow_all_answers_by_itself_and_says_so(client: Client, repo: Path) -> None:
     run = start(client, repo, acp("permission"), allowAll=True)
     client.settled(run)

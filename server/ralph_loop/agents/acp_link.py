@@ -168,6 +168,9 @@ class AcpLink:
         except RequestError as error:
             words = self._words(f"refused to start: {error}")
             raise AcpError(AgentError(ErrorKind.OTHER, words)) from None
+        if answer.protocol_version != PROTOCOL_VERSION:
+            words = self._words(f"speaks version {answer.protocol_version} of ACP, and not {PROTOCOL_VERSION}")
+            raise AcpError(AgentError(ErrorKind.USAGE, words, "Another version of it may do.", fatal=True))
         told = as_record(answer.model_dump(mode="json", by_alias=True, exclude_none=True))
         self.capabilities = told.record("agentCapabilities")
         self.login = "; ".join(one_line(method.text("description", "name")) for method in told.records("authMethods"))

@@ -46,7 +46,8 @@ _WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
             r"(invalid|incorrect|missing|expired|no|wrong|malformed)[ _](\w+[ _])?"
             r"(api[ _-]?key|auth\w*|credentials|token)\b|"
             r"api[ _-]?key (not valid|is (missing|invalid|required|not set))|x-api-key|authenticat|unauthori[sz]ed|"
-            r"not logged in|logged out|please (run|log|sign)\b.{0,20}\b(login|log ?in|sign ?in|in)\b|ProviderAuthError|"
+            r"not logged in|logged out|press any key to sign in|"
+            r"please (run|log|sign)\b.{0,20}\b(login|log ?in|sign ?in|in)\b|ProviderAuthError|"
             r"set an auth method|OAuth token",
         ),
         (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import attrs
@@ -21,6 +22,11 @@ from ralph_loop.store.database import Database, Writer, now
 from ralph_loop.store.ids import new_id
 
 _ANSWERED = ["open"]
+
+# What a person is shown of a request; an answer on the wire holds several of them.
+_MOST_ARGUMENTS = 50
+_LONGEST_ARGUMENT = 10_000  # characters
+_LONGEST_DIFF = 400_000
 
 
 @attrs.frozen
@@ -96,8 +102,8 @@ class Desk:
             iteration=iteration,
             tool=tool,
             title=title,
-            arguments=_plain(arguments),
-            diff=diff,
+            arguments=_shown(arguments),
+            diff=diff and _shortened(diff, _LONGEST_DIFF),
             options=["once", "always", "reject"],
             asked_at=now(),
         )
@@ -221,6 +227,15 @@ class Desk:
             listener.question_resolved(loop.key, loop.run_id, question_id, answer, by)
 
 
-def _plain(arguments: Mapping[str, object]) -> dict[str, Any]:
-    """The arguments as JSON can hold them."""
-    return json.loads(json.dumps(dict(arguments), default=str))
+def _shown(arguments: Mapping[str, object]) -> dict[str, Any]:
+    """The arguments as JSON can hold them and people can read them: an agent may ask to write a file of many MB."""
+    shown: dict[str, Any] = {}
+    for name, value in islice(arguments.items(), _MOST_ARGUMENTS):
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        whole = isinstance(value, str) or len(text) > _LONGEST_ARGUMENT
+        shown[name] = _shortened(text, _LONGEST_ARGUMENT) if whole else json.loads(text)
+    return shown
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text)} characters)"

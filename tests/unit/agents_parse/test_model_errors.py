@@ -36,6 +36,7 @@ E = ErrorKind
         (529, "overloaded_error", "Overloaded", E.OVERLOADED),
         (0, "", "No API key found for provider x", E.AUTH),
         (0, "", "Not logged in · Please run /login", E.AUTH),
+        (0, "", "Press any key to sign in...", E.AUTH),
         (0, "", "Error code: 401 - unauthorized", E.AUTH),
         (0, "", "API Error: 500 internal server error", E.SERVER),
         (0, "", "fetch failed", E.SERVER),

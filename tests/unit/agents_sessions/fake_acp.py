@@ -87,6 +87,8 @@ def prompt(id_: object) -> None:
         outcome = permission()
         if "no" not in outcome:
             say(outcome)
+    elif scenario == "huge-permission":
+        say(permission("touch " + "x" * 6_000_000))
     elif scenario == "other-permission":
         permission("touch y")
     elif scenario == "withdrawn":
@@ -170,7 +172,8 @@ while True:
     if method == "initialize":
         capabilities: dict[str, Any] = {"sessionCapabilities": {"close": {}}}
         login = [{"id": "login", "name": "Log in", "description": "Run `fake login`"}]
-        send(id=id_, result={"protocolVersion": 1, "agentCapabilities": capabilities, "authMethods": login})
+        version = 2 if scenario == "future" else 1
+        send(id=id_, result={"protocolVersion": version, "agentCapabilities": capabilities, "authMethods": login})
     elif method == "session/new" and scenario == "login":
         send(id=id_, error={"code": -32000, "message": "Authentication required"})
     elif method == "session/new":

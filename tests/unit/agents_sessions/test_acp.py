@@ -150,6 +150,7 @@ async def test_model_and_mode_are_chosen(run: Run) -> None:
     ("scenario", "kind", "words"),
     [
         ("stopped", ErrorKind.OTHER, "output limit"),
+        ("future", ErrorKind.USAGE, "speaks version 2 of ACP"),
         ("login", ErrorKind.AUTH, "Authentication required"),
         ("crash", ErrorKind.EXIT, "exited with code 7: out of luck"),
         ("orphan", ErrorKind.EXIT, "exited with code 8"),
