@@ -1,13 +1,20 @@
 /** The connection to the helper: made when needed, made again when lost, for ever. Nothing polls. */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { homedir } from "node:os";
 import * as vscode from "vscode";
-import { CloseAction, ErrorAction, LanguageClient, type LanguageClientOptions } from "vscode-languageclient/node";
+import {
+  CloseAction,
+  ErrorAction,
+  LanguageClient,
+  type LanguageClientOptions,
+  WorkDoneProgress,
+} from "vscode-languageclient/node";
 
 import { type HelperFinder, launchOptions } from "./helper";
 import { PROTOCOL_VERSION } from "./protocol";
-import { type Notifications, type Requests } from "./requests";
+import { type LongRequests, type Notifications, type Requests } from "./requests";
 import { cleanEnvironment, type Helper, HelperError } from "./server";
 import { type HelperSettings, helperSettings } from "./settings";
 import { type HelperState } from "./status";
@@ -71,10 +78,27 @@ export class Connection implements vscode.Disposable {
 
   /** One request. Rejects with the helper's refusal (ResponseError), HelperError or CancellationError. */
   async request<M extends keyof Requests>(method: M, params: Requests[M][0]): Promise<Requests[M][1]> {
-    await this.ensure();
-    if (!this.#link)
-      throw new HelperError("The connection to the helper was lost. It comes back by itself; try again.");
-    return this.#link.client.sendRequest(method, params);
+    const client = await this.#client();
+    return client.sendRequest(method, params);
+  }
+
+  /** A request that takes its time: `report` is told how far it is, and `token` cancels it. Rejects as `request` does. */
+  async long<M extends keyof LongRequests>(
+    method: M,
+    params: LongRequests[M][0],
+    token: vscode.CancellationToken,
+    report: (message: string | undefined, percentage: number | undefined) => void,
+  ): Promise<LongRequests[M][1]> {
+    const client = await this.#client();
+    const workDoneToken = randomUUID();
+    const listener = client.onProgress(WorkDoneProgress.type, workDoneToken, (value) => {
+      if (value.kind === "report") report(value.message, value.percentage);
+    });
+    try {
+      return await client.sendRequest(method, { ...params, workDoneToken }, token);
+    } finally {
+      listener.dispose();
+    }
   }
 
   /** Ends this connection and makes a new one, with the helper looked for again. */
@@ -103,6 +127,13 @@ export class Connection implements vscode.Disposable {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#drop();
+  }
+
+  async #client(): Promise<LanguageClient> {
+    await this.ensure();
+    if (!this.#link)
+      throw new HelperError("The connection to the helper was lost. It comes back by itself; try again.");
+    return this.#link.client;
   }
 
   #open(mayInstall: boolean): Promise<void> {

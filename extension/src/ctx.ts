@@ -31,6 +31,7 @@ export class Ctx implements vscode.Disposable {
   readonly #loopChanged = new vscode.EventEmitter<LoopChange>();
   readonly #heard = new vscode.EventEmitter<Omit<LoopChange, "folder">>();
   readonly #iterated = new vscode.EventEmitter<IterationRecord>();
+  readonly #registered = new vscode.EventEmitter<undefined>();
   #looked: vscode.WorkspaceFolder | undefined;
   readonly #disposables: vscode.Disposable[] = [];
 
@@ -40,6 +41,8 @@ export class Ctx implements vscode.Disposable {
   /** Of any loop, also of other folders. */
   readonly onDidHear = this.#heard.event;
   readonly onDidIterate = this.#iterated.event;
+  /** The helper lists a folder of this window from now on. */
+  readonly onDidRegister = this.#registered.event;
 
   constructor(readonly extension: vscode.ExtensionContext) {
     this.log = vscode.window.createOutputChannel("Ralph Loop Helper", { log: true });
@@ -61,6 +64,7 @@ export class Ctx implements vscode.Disposable {
       this.#loopChanged,
       this.#heard,
       this.#iterated,
+      this.#registered,
       this.connection.onDidChangeState(() => {
         this.#changed.fire(undefined);
       }),
@@ -168,6 +172,7 @@ export class Ctx implements vscode.Disposable {
       const params = { workspace: folder.uri.fsPath, trusted: vscode.workspace.isTrusted };
       const repo = await this.connection.request("ralph/repos/trust", params);
       this.loops.assign(folder.uri.toString(), repo.repoId);
+      this.#registered.fire(undefined);
     } catch (error) {
       if (codeOf(error) !== ERRORS.notAvailable) throw error;
     }

@@ -246,6 +246,13 @@ export interface Repo {
   createdAt: string;
 }
 
+/** What a scan found. */
+export interface FoundRepo {
+  path: string;
+  name: string;
+  registered: boolean;
+}
+
 export interface Session {
   sessionId: string;
   repoId: string;

@@ -5,6 +5,7 @@ import type {
   Branch,
   Chunk,
   FileContent,
+  FoundRepo,
   GitOutput,
   GitStatus,
   Health,
@@ -103,6 +104,12 @@ export interface Requests {
   "ralph/plan/reject": [Run & { operationIds?: string[]; feedback?: string }, { operations: Operation[] }];
   "ralph/config/backends": [Empty, { backends: Backend[] }];
   "ralph/config/presets": [Partial<Workspace>, { presets: Preset[] }];
+}
+
+/** Requests that tell how far they are, and can be cancelled. */
+export interface LongRequests {
+  "ralph/repos/add": [{ url: string; directory: string }, Repo];
+  "ralph/repos/scan": [{ paths: string[]; maxDepth?: number }, { repos: FoundRepo[] }];
 }
 
 /** What a person reads: `raw` is what was printed, `readable` has structured output turned into text. */

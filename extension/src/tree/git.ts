@@ -7,6 +7,7 @@ import type { Ctx } from "../ctx";
 import { type Branch, ERRORS, type GitOutput, type Repo } from "../protocol";
 import { codeOf, RefusedError, untrusted } from "../refusal";
 import { count, firstLine, words } from "../text";
+import { gitFailure } from "./failure";
 import { dirtyPaths } from "./rows";
 
 type Run = (force: boolean) => Promise<GitOutput>;
@@ -97,15 +98,6 @@ export async function reset(ctx: Ctx, { path: workspace, name }: Repo): Promise<
   if (done?.stdout.trim()) void vscode.window.showInformationMessage(`${name}: ${done.stdout.trim()}`);
 }
 
-export async function addRepository(ctx: Ctx): Promise<void> {
-  const chosen = await vscode.window.showOpenDialog({
-    canSelectFolders: true,
-    canSelectFiles: false,
-    openLabel: "Add Repository",
-  });
-  if (chosen?.[0]) await ctx.connection.request("ralph/repos/add", { path: chosen[0].fsPath });
-}
-
 export async function removeRepository(ctx: Ctx, { repoId, name }: Repo): Promise<void> {
   const confirm = "Remove from List";
   const chosen = await vscode.window.showWarningMessage(
@@ -136,8 +128,7 @@ async function git(ctx: Ctx, what: string, workspace: string, run: Run): Promise
   const said = [output.stdout, output.stderr].filter(Boolean).join("\n").trim();
   ctx.log.info(`${what} in ${workspace}: exit code ${output.exitCode}\n${said}`);
   if (output.exitCode !== 0) {
-    const why = output.stderr.trim() || output.stdout.trim();
-    throw new RefusedError(`${what} in ${place} failed: ${firstLine(why.replace(/\s*\n\s*/g, " · "), 400)}`, [
+    throw new RefusedError(`${what} in ${place} failed: ${firstLine(gitFailure(output), 400)}`, [
       { title: "Show Log", command: "ralphLoop.showHelperLog" },
     ]);
   }

@@ -31,6 +31,9 @@ export class RepositoriesView implements vscode.TreeDataProvider<RepoNode>, vsco
       ctx.connection.onReady(() => {
         this.refresh();
       }),
+      ctx.onDidRegister(() => {
+        this.refresh();
+      }),
       ctx.onDidHear(({ before, loop }) => {
         this.#loops.set(loop.repoId, loop);
         const isNew = !this.#nodes.has(loop.repoId);

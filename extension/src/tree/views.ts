@@ -8,7 +8,8 @@ import type { Repo } from "../protocol";
 import { RefusedError } from "../refusal";
 import type { Starter } from "../start";
 import { openDocument } from "../views/pages";
-import { addRepository, checkout, commit, pull, push, removeRepository, reset } from "./git";
+import { addRepository, cloneRepository, scanForRepositories } from "./adding";
+import { checkout, commit, pull, push, removeRepository, reset } from "./git";
 import { type LoopNode, LoopsView } from "./loops";
 import { RepositoriesView, type RepoNode } from "./repositories";
 import { search } from "./search";
@@ -55,6 +56,8 @@ export class Views implements vscode.Disposable {
           ? openDocument({ kind: "prompt", runId: node.runId, iteration: node.iteration })
           : Promise.resolve(),
       addRepository: () => this.#after(addRepository(ctx)),
+      cloneRepository: () => this.#after(cloneRepository(ctx)),
+      scanForRepositories: () => this.#after(scanForRepositories(ctx)),
       refreshRepositories: () => done(() => this.#repositories.refresh()),
       "repository.start": (node: RepoNode) => starter.startIn(node.repo.path),
       "repository.open": ({ repo }: RepoNode) =>

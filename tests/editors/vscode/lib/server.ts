@@ -182,11 +182,15 @@ export async function repository(
     ...files,
   }))
     write(join(folder, path), text);
-  const git = (...args: string[]) => run("git", args, { cwd: folder, env: environment(server.home) });
-  await git("init", "-q", "-b", "main");
-  await git("add", "-A");
-  await git("commit", "-q", "-m", "First commit");
+  await git(server, folder, "init", "-q", "-b", "main");
+  await git(server, folder, "add", "-A");
+  await git(server, folder, "commit", "-q", "-m", "First commit");
   return folder;
+}
+
+/** What git prints. */
+export async function git(server: { home: string }, folder: string, ...args: string[]): Promise<string> {
+  return (await run("git", args, { cwd: folder, env: environment(server.home) })).stdout.trim();
 }
 
 /** Our environment without what is of this machine's user. */

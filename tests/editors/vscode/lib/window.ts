@@ -204,6 +204,38 @@ export class Window {
     return this.page.locator(".part.sidebar .pane-body .monaco-list-row", { hasText: text });
   }
 
+  /** A row of the view Repositories. */
+  repositoryRow(name: string | RegExp): Locator {
+    return this.pane("Repositories").locator(".monaco-list-row", { hasText: name });
+  }
+
+  /** One of the views in the side bar. */
+  pane(title: string): Locator {
+    const header = this.page.locator(".pane-header .title", { hasText: title });
+    return this.page.locator(".part.sidebar .pane", { has: header });
+  }
+
+  /** The action of that title in the menu of a view's title. */
+  async viewMenu(view: string, title: string): Promise<Locator> {
+    const header = this.pane(view).locator(".pane-header");
+    await header.hover();
+    await header.locator('.action-label[aria-label*="More Actions"]').click();
+    const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
+    await action.waitFor();
+    return action;
+  }
+
+  /** Answers the dialog that asks for a folder. It writes where it begins when it has read that folder: not before. */
+  async chooseFolder(path: string, button: string): Promise<void> {
+    const dialog = this.page.locator(".quick-input-widget:visible");
+    const accept = dialog.getByRole("button", { name: button });
+    await accept.waitFor();
+    await dialog.locator(".monaco-list-row", { hasText: ".." }).first().waitFor();
+    await this.type(path);
+    await accept.click();
+    await accept.waitFor({ state: "hidden" });
+  }
+
   async expand(text: string): Promise<void> {
     const row = this.row(text);
     if ((await row.getAttribute("aria-expanded")) === "false") await row.locator(".monaco-tl-twistie").click();

@@ -1,0 +1,210 @@
+/** The list of repositories: cloned, found by a scan, and used with a remote; all of them real ones on disk. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import type { BrowserContext, Locator } from "playwright-core";
+
+import { Agent, agentCommand } from "../lib/agent";
+import { CodeServer, git, HELPER, repository } from "../lib/server";
+import { closeBrowser, launchBrowser, Window } from "../lib/window";
+
+let server: CodeServer;
+let browser: BrowserContext;
+let window: Window;
+let agent: Agent;
+let remote: string;
+
+before(async () => {
+  server = await CodeServer.start({
+    settings: { "ralphLoop.agent": "custom" },
+    machine: (home) => ({ "ralphLoop.helper.path": HELPER, "ralphLoop.command": agentCommand(home) }),
+  });
+  agent = new Agent(await repository(server, "shop", { finish: "1" }));
+  remote = join(server.home, "remotes/shop.git");
+  await git(server, server.home, "clone", "-q", "--bare", agent.folder, remote);
+  await git(server, agent.folder, "remote", "add", "origin", remote);
+  await git(server, agent.folder, "fetch", "-q");
+  await git(server, agent.folder, "branch", "-q", "-u", "origin/main");
+  browser = await launchBrowser();
+  window = await Window.open(browser, server, agent.folder);
+  await window.openViews();
+});
+
+after(async () => {
+  await closeBrowser(browser);
+  await server.stop();
+});
+
+const place = (...names: string[]) => {
+  const path = join(server.home, ...names);
+  mkdirSync(path, { recursive: true });
+  return path;
+};
+
+const box = (text: string): Locator => window.page.locator(".quick-input-widget:visible", { hasText: text });
+
+async function clone(url: string, parent: string): Promise<void> {
+  await window.command("Ralph Loop: Clone Repository");
+  await box("Where to clone from").waitFor();
+  await window.answer(url);
+  await window.chooseFolder(parent, "Clone Here");
+}
+
+/** Commits a file and pushes it, as somebody else does. */
+async function pushedByOthers(name: string): Promise<void> {
+  const other = join(server.home, "other");
+  if (!existsSync(other)) await git(server, server.home, "clone", "-q", remote, other);
+  writeFileSync(join(other, name), "theirs\n");
+  await git(server, other, "add", name);
+  await git(server, other, "commit", "-q", "-m", name);
+  await git(server, other, "push", "-q");
+}
+
+describe("a repository with a remote", () => {
+  test("pulls what others pushed", async () => {
+    await pushedByOthers("first.txt");
+    await window.act(window.repositoryRow("shop"), "Pull");
+    await window.until("what was pulled", () => Promise.resolve(existsSync(join(agent.folder, "first.txt"))), Boolean);
+  });
+
+  test("commits what is staged and nothing else", async () => {
+    writeFileSync(join(agent.folder, "mine.txt"), "mine\n");
+    writeFileSync(join(agent.folder, "loose.txt"), "loose\n");
+    await git(server, agent.folder, "add", "mine.txt");
+    await window.act(window.repositoryRow("shop"), "Commit…");
+    await box("1 staged file will be committed").waitFor();
+    await window.answer("Mine, not what is loose");
+    await window.repositoryRow(/shop.*main.*↑1.*1 changed/).waitFor();
+    assert.equal(
+      await git(server, agent.folder, "log", "-1", "--format=%s", "--name-only"),
+      "Mine, not what is loose\n\nmine.txt",
+    );
+    assert.equal(await git(server, agent.folder, "status", "--porcelain"), "?? loose.txt");
+  });
+
+  test("says why a push is rejected, and pushes when that is mended", async () => {
+    await pushedByOthers("second.txt");
+    await window.act(window.repositoryRow("shop"), "Push");
+    await window.notification(/Push in shop failed: .*\[rejected\].*fetch first/).waitFor();
+    await window.shot("push-rejected");
+    await window.act(window.repositoryRow("shop"), "Pull");
+    await window.notification(/Pull in shop failed: .*divergent branches/).waitFor();
+    await git(server, agent.folder, "pull", "-q", "--rebase");
+    await window.act(window.repositoryRow("shop"), "Push");
+    const head = await git(server, agent.folder, "rev-parse", "HEAD");
+    await window.until(
+      "the push",
+      () => git(server, remote, "rev-parse", "main"),
+      (sha) => sha === head,
+    );
+    await window.repositoryRow("↑").waitFor({ state: "detached" });
+  });
+
+  test("checks out a branch, and a new one", async () => {
+    await git(server, agent.folder, "branch", "feature");
+    await window.act(window.repositoryRow("shop"), "Checkout…");
+    await window.rows().filter({ hasText: "feature" }).waitFor();
+    await window.shot("checkout");
+    await window.choose("feature");
+    await window.repositoryRow(/shop.*feature/).waitFor();
+    await window.act(window.repositoryRow("shop"), "Checkout…");
+    await window.choose("Create new branch");
+    await box("Name of the new branch").waitFor();
+    await window.answer("topic");
+    await window.repositoryRow(/shop.*topic/).waitFor();
+    assert.equal(await git(server, agent.folder, "branch", "--show-current"), "topic");
+  });
+});
+
+describe("cloning a repository", () => {
+  test("is in the view's menu; the clone is listed, and a loop can be started in it at once", async () => {
+    const parent = place("clones");
+    await (await window.viewMenu("Repositories", "Clone Repository…")).click();
+    await box("Where to clone from").waitFor();
+    await window.shot("clone-url");
+    await window.answer(remote);
+    await window.chooseFolder(parent, "Clone Here");
+    const told = window.notification(`shop was cloned into ${join(parent, "shop")}`);
+    await told.waitFor();
+    await window.shot("cloned");
+    assert.equal(readFileSync(join(parent, "shop/README.md"), "utf8"), "# shop\n");
+    await window.repositoryRow("shop").nth(1).waitFor();
+    await told.getByText("Start Loop", { exact: true }).click();
+    await window.answer("Work in the clone");
+    await window.until(
+      "what the agent did in the clone",
+      () => Promise.resolve(existsSync(join(parent, "shop/work.txt"))),
+      Boolean,
+    );
+    assert.ok(!existsSync(join(agent.folder, "work.txt")));
+  });
+
+  test("that fails says why in git's words, and what is there already stays", async () => {
+    const parent = place("clones");
+    await clone(join(server.home, "nowhere.git"), parent);
+    await window.notification(/could not be cloned: repository '.*nowhere\.git' does not exist/).waitFor();
+    await window.shot("clone-failed");
+    await clone(remote, parent);
+    await window.notification(/shop exists already\. Choose another directory/).waitFor();
+    await clone("ext::sh -c date", parent);
+    await window.notification(/^.*cannot be cloned; use one of https, http, ssh, git, file/).waitFor();
+    assert.deepEqual(readdirSync(parent), ["shop"]);
+  });
+
+  test("is cancelled from its notification, and leaves nothing", async () => {
+    const parent = place("cancelled");
+    const silent = createServer(); // takes the connection and never answers
+    silent.listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    const connected = once(silent, "connection");
+    await clone(`git://127.0.0.1:${port}/slow.git`, parent);
+    const [socket] = (await connected) as [NodeJS.Socket];
+    const closed = once(socket.resume(), "close");
+    const told = window.notification("Cloning into cancelled");
+    await told.waitFor();
+    assert.equal(readdirSync(parent).length, 1, "git has begun");
+    await window.shot("cloning");
+    await told.getByText("Cancel", { exact: true }).click();
+    await closed;
+    await told.waitFor({ state: "detached" });
+    await window.until(
+      "nothing left of it",
+      () => Promise.resolve(readdirSync(parent)),
+      (names) => names.length === 0,
+    );
+    silent.close();
+  });
+});
+
+describe("scanning for repositories", () => {
+  test("tells how many were found, and lists those that are chosen", async () => {
+    await repository(server, "work/api");
+    await repository(server, "work/group/web");
+    await repository(server, "work/node_modules/not-mine");
+    await (await window.viewMenu("Repositories", "Scan for Repositories…")).click();
+    await window.chooseFolder(place("work"), "Scan");
+    const found = window.page.locator('.quick-input-widget input[placeholder^="2 repositories found in work."]');
+    await found.waitFor();
+    assert.equal(await window.rows().count(), 2);
+    await window.shot("scan");
+    await window.choose("api"); // it was chosen, and no longer is
+    await window.page.locator(".quick-input-widget:visible").getByRole("button", { name: "OK" }).click();
+    await window.notification("1 repository added to the list").waitFor();
+    await window.repositoryRow("web").waitFor();
+    assert.equal(await window.repositoryRow("api").count(), 0);
+  });
+
+  test("says so when there is none, or none that is new", async () => {
+    await window.command("Ralph Loop: Scan for Repositories");
+    await window.chooseFolder(place("nothing/here"), "Scan");
+    await window.notification("No repository was found in here.").waitFor();
+    await window.command("Ralph Loop: Scan for Repositories");
+    await window.chooseFolder(place("work/group"), "Scan");
+    await window.notification("1 repository found in group, listed already.").waitFor();
+  });
+});
