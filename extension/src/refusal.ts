@@ -67,7 +67,7 @@ export function refusal(error: unknown): Refusal {
       }
       return { message: words(error), buttons: [SHOW_LOG] };
     default:
-      return { message: withHint(words(error), data.hint), buttons: [] };
+      return { message: withHint(withoutKey(words(error)), data.hint), buttons: [] };
   }
 }
 
@@ -78,6 +78,11 @@ function treeChanged(paths: unknown, otherwise: string): string {
   const more = names.length > 5 ? ` and ${names.length - 5} more` : "";
   const [was, files, they] = names.length === 1 ? ["was", "the file", "it"] : ["were", "the files", "they"];
   return `Nothing was applied, because ${shown}${more} ${was} changed after the agent saw ${they === "it" ? "it" : "them"}. Put ${files} back as ${they} ${was}, or reject the change and say why: the agent then sees yours.`;
+}
+
+/** The helper names the key of what it refuses; a person does not know those that were not typed. */
+function withoutKey(message: string): string {
+  return message.replace(/^(url|directory|path|paths\[\d+\]|operationIds): /, "");
 }
 
 /** The code of a JSON-RPC error. */

@@ -10,7 +10,7 @@ import { codeOf, RefusedError } from "../refusal";
 import type { LongRequests } from "../requests";
 import { count, words } from "../text";
 import { cloneFailure } from "./failure";
-import { advance, foundWords, progressWords, withoutKey } from "./found";
+import { advance, foundWords, progressWords } from "./found";
 
 export async function addRepository(ctx: Ctx): Promise<void> {
   const chosen = await vscode.window.showOpenDialog({
@@ -57,7 +57,7 @@ async function clone(ctx: Ctx, url: string, directory: string): Promise<Repo> {
     return await long(ctx, "ralph/repos/add", { url, directory }, `Cloning into ${basename(directory)}`);
   } catch (error) {
     const stderr = (error as { data?: { stderr?: unknown } }).data?.stderr;
-    if (codeOf(error) !== ERRORS.gitFailed || typeof stderr !== "string") throw plainly(error);
+    if (codeOf(error) !== ERRORS.gitFailed || typeof stderr !== "string") throw error;
     ctx.log.error(words(error));
     throw new RefusedError(`The repository could not be cloned: ${cloneFailure(stderr)}`, [
       { title: "Try Again", command: "ralphLoop.cloneRepository" },
@@ -121,9 +121,3 @@ async function long<M extends keyof LongRequests>(
     }
   });
 }
-
-function plainly(error: unknown): unknown {
-  return codeOf(error) === INVALID_PARAMS ? new RefusedError(withoutKey(words(error))) : error;
-}
-
-const INVALID_PARAMS = -32602;

@@ -3,11 +3,6 @@
 import type { FoundRepo } from "../protocol";
 import { count } from "../text";
 
-/** The helper names the key of what it refuses; a person was asked for one thing only. */
-export function withoutKey(message: string): string {
-  return message.replace(/^(url|directory|path|paths\[\d+\]): /, "");
-}
-
 /** How far git is, without the place it works in meanwhile. */
 export function progressWords(message = ""): string {
   return message.startsWith("Cloning into ") ? "" : message;

@@ -1,18 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { advance, foundWords, progressWords, withoutKey } from "../../../extension/src/tree/found";
+import { advance, foundWords, progressWords } from "../../../extension/src/tree/found";
 
 test("progress does not name the place that git works in meanwhile", () => {
   assert.equal(progressWords("Cloning into '/work/.shop.1234.clone'..."), "");
   assert.equal(progressWords("Receiving objects: 50%"), "Receiving objects: 50%");
   assert.equal(progressWords(), "");
-});
-
-test("a refusal is told without the key that the helper names", () => {
-  assert.equal(withoutKey("directory: shop exists already."), "shop exists already.");
-  assert.equal(withoutKey("paths[0]: /nowhere is no folder."), "/nowhere is no folder.");
-  assert.equal(withoutKey("Nothing to remove"), "Nothing to remove");
 });
 
 test("a bar never goes back and never beyond its end", () => {
