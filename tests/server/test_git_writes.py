@@ -218,6 +218,24 @@ def test_a_hook_that_never_ends_does_not_hold_up_a_cancel(client: Client, box: B
     assert box.git(cloned, "status", "--short", "x.txt") == "?? x.txt\n"
 
 
+def test_a_hook_of_a_killed_helper_is_ended_by_the_next(shared: Box) -> None:
+    repo = shared.repo()
+    shared.git(repo, "config", "user.name", "Somebody")
+    shared.git(repo, "config", "user.email", "somebody@localhost")
+    hook = repo / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho $$ > .git/at.tmp; mv .git/at.tmp .git/at\nexec sleep 1000\n")
+    hook.chmod(0o755)
+    client = shared.client(repo)
+    run = client("start", workspace=str(repo), prompt="x", config=auto("echo x > x.txt"))["runId"]
+    until((repo / ".git/at").exists, "the hook runs")
+    shared.kill_helper()
+    client.close()
+    client = shared.client(repo)
+    assert client("status", runId=run)["status"] == "interrupted"
+    pid = int((repo / ".git/at").read_text())
+    until(lambda: not shared.alive(pid), "the hook is gone")
+
+
 def test_auto_commit_after_an_approval(client: Client, box: Box, cloned: Path) -> None:
     before = commits(box, cloned)
     config = auto("echo 1 > a.txt; echo 2 > b.txt", planMode=True)

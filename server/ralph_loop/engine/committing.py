@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
+from ralph_loop.agents.proctable import MARK
 from ralph_loop.engine.state import LoopState
 from ralph_loop.engine.wishes import Wishes
 from ralph_loop.git import read
@@ -35,7 +36,7 @@ class Committer:
     def __init__(self, place: Place, env: Mapping[str, str], state: LoopState, wishes: Wishes) -> None:
         self._wishes = wishes
         self._place = place
-        self._env = env
+        self._env = {**env, MARK: state.run_id}  # what a hook leaves behind is found by it when all of us were killed
         self._title = state.title or title_of(state.prompt)
         self._leftovers = state.leftovers
         self._own: list[bytes] = []

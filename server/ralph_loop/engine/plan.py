@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ralph_loop.errors import InvalidParamsError, RalphError
 from ralph_loop.git import apply as applying
 from ralph_loop.git import confine, journal, workcopy
 from ralph_loop.git.changes import path_fields
+from ralph_loop.git.checkout import StoppedError
 from ralph_loop.git.journal import ApplyError, Outcome, TreeChangedError
 from ralph_loop.git.locate import Place
 from ralph_loop.git.snapshot import SnapshotError, SnapshotStore
@@ -76,12 +77,15 @@ class PlanRoom:
         """The agent's working directory: where the user's workspace is in the copy."""
         return self._folder / self._place.workspace.relative_to(self._place.root)
 
-    async def open(self, name: str, copied: Sequence[str]) -> str:
-        """Makes the copy of the user's tree as it is now; its tree, kept under `name`. Raises PlanError."""
+    async def open(self, name: str, copied: Sequence[str], stop: Callable[[], bool]) -> str | None:
+        """Makes the copy of the user's tree as it is now; its tree, kept under `name`. None when `stop`, which threads
+        may call, said so half-way. Raises PlanError."""
         try:
             await asyncio.to_thread(workcopy.discard, self._room)
-            self._copy = await asyncio.to_thread(workcopy.create, self._store, self._folder, name, copied)
+            self._copy = await asyncio.to_thread(workcopy.create, self._store, self._folder, name, copied, stop)
             await asyncio.to_thread(self.workspace.mkdir, parents=True, exist_ok=True)
+        except StoppedError:
+            return None
         except (SnapshotError, OSError) as error:
             raise PlanError(f"The private copy for plan mode could not be made: {error}") from error
         return self._copy.base

@@ -98,8 +98,8 @@ class Turns:
         loop, name = self._loop, f"{self._loop.state.run_id}/{number}"
         room = PlanRoom(self._around.paths, self._place, loop.state.run_id, client.env)
         try:
-            before = await room.open(f"{name}.before", self._copied())
-            if self._wishes.stop.is_set():
+            before = await room.open(f"{name}.before", self._copied(), self._wishes.stop.is_set)
+            if before is None or self._wishes.stop.is_set():
                 return None
             record, prompt = await self._begin(number, before, None)
             guard = await self._confined(number, client, room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pygit2
@@ -12,8 +13,15 @@ from ralph_loop.git import trees
 from ralph_loop.git.blobs import Blob
 
 
-def write_tree(repo: pygit2.Repository, tree: bytes, folder: Path) -> dict[bytes, Blob]:
-    """The files written, by path. Raises OSError, also for a file that is there already, and KeyError."""
+class StoppedError(Exception):
+    """It was asked to stop half-way."""
+
+
+def write_tree(
+    repo: pygit2.Repository, tree: bytes, folder: Path, stop: Callable[[], bool] = lambda: False
+) -> dict[bytes, Blob]:
+    """The files written, by path. Raises OSError, also for a file that is there already, KeyError, and StoppedError as
+    soon as `stop` says so."""
     written: dict[bytes, Blob] = {}
     pending = [(tree, b"")]
     root = os.fsencode(folder) + b"/"
@@ -24,6 +32,8 @@ def write_tree(repo: pygit2.Repository, tree: bytes, folder: Path) -> dict[bytes
             if mode == FileMode.TREE:
                 os.mkdir(root + path)  # noqa: PTH102 - bytes
                 pending.append((entry, path + b"/"))
+            elif stop():
+                raise StoppedError
             elif mode != FileMode.COMMIT:
                 written[path] = _write(repo, root + path, mode, entry)
     return written

@@ -107,11 +107,13 @@ class SnapshotStore:
         return self._take(name, self.place, fresh)
 
     @_told
-    def checkout(self, tree: str, folder: Path) -> None:
-        """Writes a tree into a new folder, byte by byte as it was seen. `folder` must not exist."""
+    def checkout(self, tree: str, folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
+        """Writes a tree into a new folder, byte by byte as it was seen. `folder` must not exist. Raises StoppedError as
+        soon as `stop` says so."""
         repo = self._open()
         folder.mkdir(mode=0o700)
-        self._view(repo, self._copy(folder)).seed(write_tree(repo, bytes.fromhex(tree), folder), self._env)
+        written = write_tree(repo, bytes.fromhex(tree), folder, stop)
+        self._view(repo, self._copy(folder)).seed(written, self._env)
 
     @_told
     def take_copy(self, name: str, folder: Path) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import attrs
 import pygit2
 
 from ralph_loop.git.changes import ChangeList
+from ralph_loop.git.checkout import StoppedError
 from ralph_loop.git.clone import clone
 from ralph_loop.git.snapshot import SnapshotError, SnapshotStore
 
@@ -44,24 +45,30 @@ class Collected:
     """What it made that is in no tree and goes with the copy, with the reason (a folder with `/` at its end)."""
 
 
-def create(store: SnapshotStore, folder: Path, name: str, copied: Iterable[str] = ()) -> WorkCopy:
+def create(
+    store: SnapshotStore,
+    folder: Path,
+    name: str,
+    copied: Iterable[str] = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> WorkCopy:
     """Copies the user's current tree, dirty and untracked files included, into a new folder.
 
     The tree is kept in the store under `name`. `copied` are patterns, from the root, of ignored files to copy as well
     (`.env`, `node_modules`); a symbolic link in them is copied as a link, and nothing is ever linked to the user's.
-    Raises SnapshotError; what was written by then is for `discard`.
+    Raises SnapshotError, and StoppedError as soon as `stop` says so; what was written by then is for `discard`.
     """
     base = store.take(name, fresh=True)
     places = {b"": store.place, **store.nested}
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store.checkout(base, folder)
+    store.checkout(base, folder, stop)
     try:
         for path, place in places.items():
             inner = folder / os.fsdecode(path)
             if place.git and inner.is_dir():
                 clone(place, inner)
         for pattern in copied:
-            _copy_ignored(store.place.root, folder, pattern)
+            _copy_ignored(store.place.root, folder, pattern, stop)
     except (OSError, ValueError, NotImplementedError, pygit2.GitError) as error:
         raise SnapshotError(f"No working copy of {store.place.root}: {error}") from error
     seen = store.take_copy(f"{name} copy", folder)
@@ -103,7 +110,13 @@ def _unlock(folder: Path) -> None:
                 os.chmod(name, 0o700, dir_fd=handle)
 
 
-def _copy_ignored(root: Path, folder: Path, pattern: str) -> None:
+def _copy_ignored(root: Path, folder: Path, pattern: str, stop: Callable[[], bool]) -> None:
+    def left_out(source: str, names: list[str]) -> list[str]:
+        """Sockets, FIFOs and devices; and git directories, which may point back to the user's."""
+        if stop():
+            raise StoppedError
+        return [name for name in names if name == ".git" or _is_special(Path(source, name).lstat().st_mode)]
+
     for source in root.glob(pattern):
         below = source.relative_to(root)
         target = folder / below
@@ -111,19 +124,13 @@ def _copy_ignored(root: Path, folder: Path, pattern: str) -> None:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir() and not source.is_symlink():
-            shutil.copytree(source, target, symlinks=True, ignore=_left_out)
+            shutil.copytree(source, target, symlinks=True, ignore=left_out)
         elif source.is_file() or source.is_symlink():
             shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _through_link(root: Path, below: Path) -> bool:
     return any((root / parent).is_symlink() for parent in below.parents)
-
-
-def _left_out(folder: str, names: list[str]) -> list[str]:
-    """Sockets, FIFOs and devices; and git directories, which may point back to the user's."""
-
-    return [name for name in names if name == ".git" or _is_special(Path(folder, name).lstat().st_mode)]
 
 
 def _special_files(folder: Path, ignored: Collection[bytes]) -> Iterator[bytes]:

@@ -62,9 +62,11 @@ class Outbox:
             await self._pump
         self._mark_closed()
         self._writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), flush_s)
+        gone = asyncio.create_task(self._writer.wait_closed(), name="client closed")
+        await asyncio.wait({gone}, timeout=flush_s)
         self._writer.transport.abort()  # a client that reads nothing must not keep the helper from ending
+        with contextlib.suppress(OSError):
+            await gone
 
     def _mark_closed(self) -> None:
         self.closed.set()

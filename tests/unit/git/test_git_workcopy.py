@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ralph_loop.git import workcopy
+from ralph_loop.git.checkout import StoppedError
 from ralph_loop.git.locate import locate
 from ralph_loop.git.snapshot import SnapshotError, SnapshotStore
 from ralph_loop.git.workcopy import WorkCopy
@@ -183,6 +184,24 @@ def test_copies_of_every_kind_of_repository(tmp_path: Path, repo: Path, git: Git
         assert not copy.folder.exists()
 
 
+def test_making_a_copy_can_be_stopped(dirty: Path, store: SnapshotStore, tmp_path: Path) -> None:
+    (dirty / "node_modules" / "deep" / "deeper").mkdir(parents=True)
+    folder, asked = tmp_path / "plan" / "copy", list[int]()
+
+    def stop(after: int) -> bool:
+        asked.append(1)
+        return len(asked) > after
+
+    workcopy.create(store, folder, "before", ["node_modules"], lambda: stop(1_000_000))
+    for after in range(len(asked)):
+        workcopy.discard(folder)
+        asked.clear()
+        with pytest.raises(StoppedError):
+            workcopy.create(store, folder, "before", ["node_modules"], lambda after=after: stop(after))
+    workcopy.discard(folder)
+    assert not folder.exists()
+
+
 def test_nothing_is_left(copy: WorkCopy, store: SnapshotStore, tmp_path: Path) -> None:
     locked = copy.folder / "locked" / "inner"
     locked.mkdir(parents=True)
@@ -202,6 +221,7 @@ def test_nothing_is_left_whatever_rights_the_agent_took_away(tmp_path: Path, env
 import os, sys
 from pathlib import Path
 from ralph_loop.git import workcopy
+from ralph_loop.git.checkout import StoppedError
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 room = Path(sys.argv[1])
