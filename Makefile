@@ -57,7 +57,8 @@ check: setup extension/node_modules/ready ## ruff, pyright, tsc, eslint
 # what passed as a whole leaves a mark, so that a second try runs what failed, and nothing else
 PASSED := $(CACHE)/passed
 PYTEST := $(BIN)/python -m pytest
-PYTHON_TESTS := -n 4 --dist loadfile tests/unit tests/server
+# the files that take longest first, so that no worker is left alone with one of them
+PYTHON_TESTS := -n 4 --dist loadfile --no-loadscope-reorder tests/server tests/unit
 
 test-python: setup ## the helper and the terminal
 	@mkdir -p $(PASSED) && rm -f $(PASSED)/python

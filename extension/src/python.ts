@@ -21,8 +21,13 @@ const NAMES = ["python3", "python3.14", "python3.13", "python3.12", "python3.11"
 const PLACES = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", join(homedir(), ".local/bin")];
 const QUESTION = "import sys, venv, ensurepip; print('.'.join(map(str, sys.version_info[:3])))";
 
-/** `configured`: the setting ralphLoop.helper.python. Rejects with what to install when nothing fits. */
-export async function findPython(path: string, configured: string, log: (line: string) => void): Promise<Python> {
+/** `configured`: the setting ralphLoop.helper.python; `places` are looked at after the PATH. Rejects with what to install when nothing fits. */
+export async function findPython(
+  path: string,
+  configured: string,
+  log: (line: string) => void,
+  places = PLACES,
+): Promise<Python> {
   if (configured) {
     const found = await ask(configured, log);
     if (found) return found;
@@ -30,7 +35,7 @@ export async function findPython(path: string, configured: string, log: (line: s
       `The Python of the setting ralphLoop.helper.python (${configured}) cannot be used: it must be 3.11 or newer and have the venv module.`,
     );
   }
-  const directories = [...new Set([...path.split(delimiter).filter(isAbsolute), ...PLACES])];
+  const directories = [...new Set([...path.split(delimiter).filter(isAbsolute), ...places])];
   for (const name of NAMES) {
     for (const directory of directories) {
       const found = await ask(join(directory, name), log);

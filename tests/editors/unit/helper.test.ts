@@ -66,6 +66,16 @@ test("Python must be new enough", async () => {
   assert.equal(found.command, second);
 });
 
+test("without a Python, uv is used; without that, what to install is told", async () => {
+  program("bare/python3", "echo 3.9.2");
+  const nowhere = findPython(join(folder, "bare"), "", say, [join(folder, "nowhere")]);
+  await assert.rejects(nowhere, /needs Python 3\.11 or newer.*none was found.*apt install python3 python3-venv/);
+  assert.match(log.join("\n"), /bare\/python3 is Python 3\.9\.2, older than 3\.11: not used/);
+  const uv = program("bare/uv", "echo 'uv 0.9.1'");
+  const found = await findPython(join(folder, "bare"), "", say, []);
+  assert.deepEqual(found, { kind: "uv", command: uv, version: "uv 0.9.1" });
+});
+
 test("a half-finished install is none", async () => {
   const extension = join(folder, "extension");
   const ours = async () => bundle(extension);

@@ -90,6 +90,41 @@ describe("the views", () => {
     assert.equal(read("work.txt"), "mine\n");
   });
 
+  test("refuse to approve a half of what belongs together, with the other half's name", async () => {
+    const files = { thing: "a file\n", also: "rm thing; mkdir thing; echo inside > thing/inside.txt\n", idle: "" };
+    const other = new Agent(await repository(server, "halves", files));
+    const there = await Window.open(browser, server, other.folder);
+    await there.openViews();
+    await there.command("Ralph Loop: Start Loop");
+    await there.answer("Make it a folder");
+    await there.waitForStatus(/1\/50 · review/);
+    await there.act(there.pane("Staged Changes").locator(".monaco-list-row", { hasText: "inside.txt" }), "Approve");
+    await there.notification("These belong to what was approved and must be approved with it: thing.").waitFor();
+    assert.equal(readFileSync(join(other.folder, "thing"), "utf8"), "a file\n");
+    await there.shot("staged-half");
+    await there.command("Ralph Loop: Approve All");
+    await there.waitForStatus(/[23]\/50/);
+    assert.equal(readFileSync(join(other.folder, "thing/inside.txt"), "utf8"), "inside\n");
+    await there.command("Ralph Loop: Cancel");
+    await there.close();
+  });
+
+  test("keep what is selected while a loop goes on", async () => {
+    const loops = window.pane("Loops");
+    await loops.locator(".monaco-list-row", { hasText: "Plan it first" }).click();
+    const selected = () => loops.locator(".monaco-list-row.selected").allTextContents();
+    assert.match((await selected()).join(), /Plan it first/);
+    await window.command("Ralph Loop: Start Loop");
+    await window.answer("Plan it a third time");
+    await window.waitForStatus(/1\/50 · review/);
+    await loops.locator(".monaco-list-row", { hasText: "Plan it a third time" }).waitFor();
+    assert.match((await selected()).join(), /Plan it first/);
+    await window.command("Ralph Loop: Cancel");
+    await window.waitForStatus(/Ralph$/);
+    assert.match((await selected()).join(), /Plan it first/);
+    assert.equal((await selected()).length, 1);
+  });
+
   test("show past loops with iterations and changed files, whose diff opens", async () => {
     await window.row("Plan it first").waitFor();
     await window.expand("Plan it first");

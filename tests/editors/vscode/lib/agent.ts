@@ -6,10 +6,11 @@ import { join, resolve } from "node:path";
 /**
  * Fails with what a file `fail` says, if there is one. Else it prints numbered lines on both streams, repeats the hints it was given,
  * changes work.txt unless there is a file `idle`, waits while there is a file `hold`, prints as many lines as a file `flood` says,
- * and promises to be done in the iteration named in `finish` (default 3) or later.
+ * and promises to be done in the iteration named in `finish` (default 3) or later. What is in a file `also` is done first.
  */
 const SCRIPT = `
 [ -e fail ] && { cat fail >&2; exit 1; }
+[ -e also ] && . ./also
 echo "begin $1"
 grep -o 'HINT-[a-z0-9]*' "$2" | sort -u | sed 's/^/saw /'
 [ -e idle ] || echo "work $1" >> work.txt
