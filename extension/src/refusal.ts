@@ -29,7 +29,6 @@ const TRUST: Button = { title: "Manage Workspace Trust", command: "workbench.tru
 /** A command that does not make sense now. Its message is what the person reads. */
 export class RefusedError extends Error {
   override name = "RefusedError";
-  readonly severity: "information" | "error" = "information";
 
   constructor(
     message: string,
@@ -37,12 +36,6 @@ export class RefusedError extends Error {
   ) {
     super(message);
   }
-}
-
-/** What was tried and failed; its message says why. */
-export class FailedError extends RefusedError {
-  override name = "FailedError";
-  override readonly severity = "error";
 }
 
 export function untrusted(): RefusedError {

@@ -5,7 +5,7 @@ import * as vscode from "vscode";
 
 import type { Ctx } from "../ctx";
 import { type Branch, ERRORS, type GitOutput, type Repo } from "../protocol";
-import { codeOf, FailedError, RefusedError, untrusted } from "../refusal";
+import { codeOf, RefusedError, untrusted } from "../refusal";
 import { count, firstLine, words } from "../text";
 import { gitFailure } from "./failure";
 import { dirtyPaths } from "./rows";
@@ -128,7 +128,7 @@ async function git(ctx: Ctx, what: string, workspace: string, run: Run): Promise
   const said = [output.stdout, output.stderr].filter(Boolean).join("\n").trim();
   ctx.log.info(`${what} in ${workspace}: exit code ${output.exitCode}\n${said}`);
   if (output.exitCode !== 0) {
-    throw new FailedError(`${what} in ${place} failed: ${firstLine(gitFailure(output), 400)}`, [
+    throw new RefusedError(`${what} in ${place} failed: ${firstLine(gitFailure(output), 400)}`, [
       { title: "Show Log", command: "ralphLoop.showHelperLog" },
     ]);
   }

@@ -215,14 +215,14 @@ export class Window {
     return this.page.locator(".part.sidebar .pane", { has: header });
   }
 
-  /** The action of that title in the menu of a view's title. */
-  async viewMenu(view: string, title: string): Promise<Locator> {
+  /** Chooses the action of that title in the menu of a view's title. */
+  async viewAction(view: string, title: string): Promise<void> {
     const header = this.pane(view).locator(".pane-header");
+    const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
     await header.hover();
     await header.locator('.action-label[aria-label*="More Actions"]').click();
-    const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
     await action.waitFor();
-    return action;
+    await this.#choose(action, title);
   }
 
   /** Answers the dialog that asks for a folder. It writes where it begins when it has read that folder: not before. */
@@ -231,9 +231,19 @@ export class Window {
     const accept = dialog.getByRole("button", { name: button });
     await accept.waitFor();
     await dialog.locator(".monaco-list-row", { hasText: ".." }).first().waitFor();
-    await this.type(path);
-    await accept.click();
-    await accept.waitFor({ state: "hidden" });
+    // while it still reads a folder, the dialog takes no answer, and may write the folder's name over what was typed
+    const choose = async () => {
+      if (!(await accept.isVisible())) return true;
+      await this.type(path);
+      const typed = await dialog.locator("input:not([type=checkbox])").first().inputValue();
+      if (typed !== path && typed !== `${path}/`) return false;
+      await accept.click();
+      return accept.waitFor({ state: "hidden", timeout: 3000 }).then(
+        () => true,
+        () => false,
+      );
+    };
+    await this.until(`${path} chosen`, choose, (chosen) => chosen);
   }
 
   async expand(text: string): Promise<void> {
@@ -258,9 +268,13 @@ export class Window {
     return action;
   }
 
-  /** Chooses an action in the menu of a row. A menu takes no click in its first 100 ms: then it is still open. */
+  /** Chooses an action in the menu of a row. */
   async act(row: string | Locator, title: string): Promise<void> {
-    const action = await this.menu(row, title);
+    await this.#choose(await this.menu(row, title), title);
+  }
+
+  /** A menu takes no click in its first 100 ms: then it is still open. */
+  async #choose(action: Locator, title: string): Promise<void> {
     const choose = async () => {
       await action.click();
       return action.waitFor({ state: "hidden", timeout: 500 }).then(
