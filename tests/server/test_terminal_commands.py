@@ -108,7 +108,7 @@ def test_a_folder_without_git_is_not_told_as_unchanged(terminal: Terminal, share
     assert "not a git repository" in ended.out and "no change recorded" in ended.out
     assert "Result    no change recorded\n" in terminal("status", cwd=plain).out
     refused = terminal("diff", cwd=plain)
-    assert refused.code == 1 and "is not in a git repository" in refused.err
+    assert refused.code == 1 and "No change is recorded: not a git repository." in refused.err
 
 
 def test_the_whole_output_and_parts_of_it(terminal: Terminal, repo: Path) -> None:

@@ -106,6 +106,18 @@ def test_the_patch_of_a_loop_and_of_one_iteration(terminal: Terminal, shared: Bo
     assert (before / "README").read_text() == (repo / "README").read_text()
 
 
+def test_the_patch_of_a_loop_that_runs(terminal: Terminal, shared: Box, repo: Path) -> None:
+    gate = shared.gate()
+    command = ["--", "/bin/sh", "-c", f'read x < "$BOX/gate"; echo "line $1" >> README; echo "{DONE}"', "agent"]
+    terminal("run", "x", "--detach", "--min-iterations", "2", *command, "{iteration}", cwd=repo)
+    early = terminal("diff", cwd=repo)
+    assert early.code == 1 and "No iteration has ended." in early.err
+    gate.open()
+    terminal.status(repo, lambda loop: loop["iteration"] == 2 and loop["phase"] == "agent", "the second iteration")
+    assert "+line 1\n" in terminal("diff", cwd=repo).out
+    gate.open()
+
+
 def test_a_patch_on_a_terminal(terminal: Terminal, repo: Path) -> None:
     script = f"printf 'evil \\033]0;title\\007\\033[2Jtext\\n' > f; echo '{DONE}'"
     assert terminal("run", "x", "--", "/bin/sh", "-c", script, cwd=repo).code == 0

@@ -10,13 +10,16 @@ from ralph_loop.terminal import asking, options
 from ralph_loop.terminal.asking import helper, print_json, records
 from ralph_loop.terminal.options import Json, Parser, Problem, number
 from ralph_loop.terminal.screen import Screen, standard
+from ralph_loop.terminal.words import one_line
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan", "d": "bold"}  # of a line, by how it begins
 
 
 def diff(arguments: Sequence[str]) -> int:
     parser = Parser(
-        "diff", "Print what a loop changed, or one of its iterations, as a patch that git apply understands."
+        "diff",
+        "Print what changed while a loop ran (in plan mode: what it proposed, too), or in one of its iterations, as a "
+        "patch that git apply understands.",
     )
     parser.add_argument("files", nargs="*", metavar="FILE", type=options.text, help="only these (default: all)")
     parser.add_argument("--iteration", type=number(1), metavar="N", help="only what this one changed")
@@ -28,16 +31,22 @@ def diff(arguments: Sequence[str]) -> int:
         loop = asking.find(client, given)
         first = last = given.iteration
         if first is None:
-            told = [record["iteration"] for record in records(client, {"runId": loop["runId"]})]
-            if not told:
-                raise Problem("This loop has had no iteration yet.")
-            first, last = told[0], told[-1]
+            first, last = _recorded(records(client, {"runId": loop["runId"]}))
         found = patches(client, loop, (first, last), given.files)
     if given.json:
         print_json(found)
     else:
         show(standard(given.color), found)
     return 0
+
+
+def _recorded(told: Sequence[Json]) -> tuple[int, int]:
+    """The first and the last iteration whose changes are known: one that runs has none yet. Raises Problem."""
+    ended = [record for record in told if record["status"] != "running"]
+    known = [record["iteration"] for record in ended if "tracking" not in record]
+    if known:
+        return known[0], known[-1]
+    raise Problem(f"No change is recorded: {one_line(ended[-1]['tracking'])}." if ended else "No iteration has ended.")
 
 
 def patches(client: Client, loop: Json, iterations: tuple[int, int], files: Sequence[str]) -> list[Json]:
