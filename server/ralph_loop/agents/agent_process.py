@@ -8,13 +8,11 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import attrs
 
 from ralph_loop.agents.pipes import PipeReader, PipeWriter
-
-T = TypeVar("T")
 
 
 class GuardError(Exception):

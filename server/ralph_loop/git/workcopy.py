@@ -5,6 +5,7 @@ The agent works there, in a private clone; what it changed becomes operations on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -140,8 +141,9 @@ def _special_files(folder: Path, ignored: Collection[bytes]) -> Iterator[bytes]:
         below = directory.removeprefix(root) + b"/" if directory != root else b""
         folders[:] = [name for name in folders if name != b".git" and below + name + b"/" not in ignored]
         for name in files:
-            if _is_special(os.lstat(os.path.join(directory, name)).st_mode):  # noqa: PTH118
-                yield below + name
+            with contextlib.suppress(OSError):  # in a folder that the agent closed: the snapshot tells of that
+                if _is_special(os.lstat(os.path.join(directory, name)).st_mode):  # noqa: PTH118
+                    yield below + name
 
 
 def _is_special(mode: int) -> bool:

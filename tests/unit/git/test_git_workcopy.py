@@ -221,7 +221,6 @@ def test_nothing_is_left_whatever_rights_the_agent_took_away(tmp_path: Path, env
 import os, sys
 from pathlib import Path
 from ralph_loop.git import workcopy
-from ralph_loop.git.checkout import StoppedError
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 room = Path(sys.argv[1])
