@@ -101,6 +101,9 @@ class Ending:
                 self._unsaved = None
             except DiskFullError:
                 await self._wishes.closed_within(_DISK_RETRY_S)
+            except Exception:
+                log.exception("loop %s: its end could not be stored", self._record.state.run_id)
+                return
 
     async def stop_processes(self) -> None:
         await self._turns.close()
