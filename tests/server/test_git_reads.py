@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from box import Box, shell
 from client import Client
 
@@ -43,3 +44,68 @@ def test_refusals(client: Client, box: Box, repo: Path) -> None:
     assert error.data["kind"] == "gitFailed"
     error = client.refused("git/diff", workspace=str(repo), to="run_none#1.before")
     assert error.data["kind"] == "notFound"
+
+
+@pytest.mark.parametrize("plan", [False, True], ids=["direct", "plan"])
+def test_a_repository_with_sha256(client: Client, box: Box, plan: bool) -> None:
+    """libgit2 cannot read it: git does. Reads, writes, loops, auto-commit and plan mode are those of any other."""
+    origin = box.folder_of("origin")
+    box.git(origin, "init", "-q", "--object-format=sha256", "-b", "main", ".")
+    (origin / "readme").write_text("one\n")
+    box.git(origin, "add", ".")
+    box.commit(origin, "first")
+    bare = box.room / "bare.git"
+    box.git(origin, "clone", "-q", "--bare", str(origin), str(bare))
+    target = box.folder_of("target")
+    added = client("repos/add", url=bare.as_uri(), directory=str(target))
+    work, repo = added["path"], Path(added["path"])
+    assert (added["git"], added["branch"]) == (True, "main")
+    [found] = client("repos/scan", paths=[str(target)])["repos"]
+    assert (found["path"], found["registered"]) == (work, True)
+    client("repos/trust", workspace=work, trusted=True)
+    box.git(repo, "config", "user.name", "Somebody")
+    box.git(repo, "config", "user.email", "somebody@localhost")
+
+    (repo / "readme").write_text("two\n")
+    (repo / "new").write_text("new\n")
+    status = client("git/status", workspace=work)
+    assert (status["branch"], status["upstream"], len(status["head"])) == ("main", "origin/main", 64)
+    assert [(one["path"], one["added"], one["removed"]) for one in status["unstaged"]] == [("readme", 1, 1)]
+    assert status["untracked"] == ["new"]
+    assert "-one\n+two\n" in client("git/diff", workspace=work, patch=True)["patch"]
+    for method, params in {
+        "branch": {"name": "side"}, "checkout": {"branch": "side"}, "add": {"paths": ["readme"]},
+        "commit": {"message": "second"}, "pull": {},
+    }.items():  # fmt: skip
+        done = client(f"git/{method}", workspace=work, **params)
+        assert (done["exitCode"] == 0) == (method != "pull"), done  # `side` has no upstream
+    box.git(repo, "checkout", "-q", "main")
+    box.git(repo, "merge", "-q", "side")
+    assert client("git/status", workspace=work)["ahead"] == 1
+    assert client("git/push", workspace=work)["exitCode"] == 0
+    assert client("git/pull", workspace=work)["exitCode"] == 0
+    assert [one["subject"] for one in client("git/log", workspace=work)["commits"]] == ["second", "first"]
+    names = [one["name"] for one in client("git/branches", workspace=work)["branches"]]
+    assert names == ["main", "side", "origin/main"]
+
+    (repo / "readme").write_text("not committed\n")
+    before = box.git(repo, "status", "--porcelain=v2")
+    done = client("git/reset", workspace=work, confirm=True, to="HEAD~1")
+    assert (done["exitCode"], (repo / "readme").read_text()) == (0, "one\n")
+    undo = next(line for line in done["stdout"].splitlines() if "To undo: " in line).partition("To undo: ")[2]
+    for command in undo.split(" && "):
+        box.git(repo, *command.split()[1:])
+    assert ((repo / "readme").read_text(), box.git(repo, "status", "--porcelain=v2")) == ("not committed\n", before)
+
+    config = shell("echo made > made; rm readme.old") | {"maxIterations": 1, "autoCommit": True, "planMode": plan}
+    (repo / "readme.old").write_text("old\n")
+    box.git(repo, "add", "readme.old")
+    box.git(repo, "commit", "-qm", "third", "readme.old")
+    run = client("start", workspace=work, prompt="x", config=config)["runId"]
+    if plan:
+        client.settled(run, "awaiting_approval")
+        client("plan/approve", runId=run)
+    client.settled(run)
+    assert box.git(repo, "show", "--format=", "--name-status").split() == ["A", "made", "D", "readme.old"]
+    since = client("git/diff", workspace=work, **{"from": f"{run}#1.before", "to": "HEAD~1"})
+    assert [one["path"] for one in since["files"]] == ["new", "readme"]  # untracked, and not committed

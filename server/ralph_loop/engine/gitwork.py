@@ -16,6 +16,7 @@ from ralph_loop.git import diffs, read, write
 from ralph_loop.git.command import Git, GitMissingError
 from ralph_loop.git.locate import Place, locate
 from ralph_loop.git.scratch import ReadError
+from ralph_loop.git.shapes import Recorded, Side
 from ralph_loop.git.snapshot import SnapshotError, SnapshotStore
 from ralph_loop.protocol import (
     GitAddParams,
@@ -52,13 +53,13 @@ class GitWork:
         place = await self._place(workspace)
         return await _read(lambda: read.status(place, env))
 
-    async def log(self, params: GitLogParams) -> GitLog:
+    async def log(self, params: GitLogParams, env: Mapping[str, str]) -> GitLog:
         place = await self._place(params.workspace)
-        return await _read(lambda: read.log(place, min(params.limit, _MAX_LOG), params.before))
+        return await _read(lambda: read.log(place, env, min(params.limit, _MAX_LOG), params.before))
 
-    async def branches(self, workspace: str) -> GitBranches:
+    async def branches(self, workspace: str, env: Mapping[str, str]) -> GitBranches:
         place = await self._place(workspace)
-        return await _read(lambda: read.branches(place))
+        return await _read(lambda: read.branches(place, env))
 
     async def diff(self, params: GitDiffParams, env: Mapping[str, str]) -> GitDiff:
         """Between any two of: working tree, index, HEAD, a revision, the tree before or after an iteration."""
@@ -126,7 +127,7 @@ class GitWork:
             raise RalphError("notARepository", f"{text} {place.reason}" if place.reason else text, path=str(path))
         return place
 
-    async def _side(self, place: Place, side: str) -> diffs.Side:
+    async def _side(self, place: Place, side: str) -> Side:
         match = _SIDE.fullmatch(side)
         if match is None:
             return side
@@ -138,7 +139,7 @@ class GitWork:
             raise not_found("recorded tree", side, "It was not recorded, or its session was deleted.")
         there = await asyncio.to_thread(_recorded_place, Path(state.root), place)
         store = SnapshotStore(store_directory(self._engine.paths.snapshots, there), there, {})
-        return diffs.Recorded(store, tree)
+        return Recorded(store, tree)
 
 
 def _recorded_place(root: Path, place: Place) -> Place:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -18,9 +19,11 @@ from ralph_loop.git.apply import paths_of
 from ralph_loop.git.changes import path_fields
 from ralph_loop.git.command import Git, GitMissingError, Result
 from ralph_loop.git.folder import Folder
+from ralph_loop.git.gitcli import algorithm
 from ralph_loop.git.indexfile import BrokenIndexError, Entry, read_index
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError
+from ralph_loop.git.shapes import operation
 from ralph_loop.protocol import Change
 
 _ALL = 1 << 40
@@ -72,10 +75,10 @@ async def _auto_commit(
     message: str,
     also: Collection[bytes],
 ) -> AutoCommit:
-    going_on = read.operation(place)
+    going_on = operation(place)
     if going_on:
         return AutoCommit(skipped=f"a {going_on} is in progress")
-    head = await asyncio.to_thread(read.head, place)
+    head = await asyncio.to_thread(read.head, place, git.env)
     if head.branch is None:
         return AutoCommit(skipped="HEAD is detached: a commit there would belong to no branch")
     dirty = await asyncio.to_thread(read.dirty, place, git.env)
@@ -113,10 +116,10 @@ async def _commit(git: Git, place: Place, paths: list[bytes], left: list[str], m
     lock = place.git_dir / "index.lock"
     if await asyncio.to_thread(lock.exists):
         return AutoCommit(left=left, error=f"{lock} exists: another git process works here, or one has crashed.")
-    old = (await asyncio.to_thread(read.head, place)).sha
+    old = (await asyncio.to_thread(read.head, place, git.env)).sha
     with tempfile.TemporaryDirectory(prefix="ralph-loop-") as name:
         index = os.fspath(Path(name, "index"))
-        gone, there = await asyncio.to_thread(_sorted_out, place, paths)
+        gone, there = await asyncio.to_thread(_sorted_out, place, git.env, paths)
         steps: list[tuple[tuple[str, ...], bytes]] = [(("update-index", "-z", "--index-info"), gone)]
         if old is not None:
             await asyncio.to_thread(_copy_index, place, index)  # for what it knows of files on disk
@@ -135,19 +138,19 @@ async def _commit(git: Git, place: Place, paths: list[bytes], left: list[str], m
 
 async def _follow(git: Git, place: Place, old: str | None, paths: list[bytes], left: list[str]) -> AutoCommit:
     """Brings the user's index along: what was committed, and what a hook added to it where nothing else was staged."""
-    new = (await asyncio.to_thread(read.head, place)).sha
+    new = (await asyncio.to_thread(read.head, place, git.env)).sha
     assert new is not None
     listing = await git.run("diff-tree", "-r", "-z", "--no-renames", "--root", *([old] if old else []), new, keep=_ALL)
     fields = listing.stdout.split(b"\0")
     if old is None:
         del fields[0]  # the commit, when there is nothing to compare it with
-    entries = await asyncio.to_thread(_entries, place)
+    entries = await asyncio.to_thread(_entries, place, git.env)
     chosen = set(paths)
     lines: list[bytes] = []
     for state, path in zip(fields[::2], fields[1::2], strict=False):
         _, mode, before, after, _ = state.split(b" ")
         entry = entries.get(path)
-        if path in chosen or (entry.id.hex() if entry else "0" * 40) == before.decode():
+        if path in chosen or (entry.id.hex() if entry else "0" * len(before)) == before.decode():
             lines.append(b"%s %s\t%s\0" % (mode, after, path))
     lines.sort(key=lambda line: not line.startswith(b"000000"))  # what goes makes way for what comes
     failed = _problem(listing) or _problem(
@@ -162,22 +165,23 @@ def _copy_index(place: Place, index: str) -> None:
         shutil.copyfile(place.git_dir / "index", index)
 
 
-def _sorted_out(place: Place, paths: list[bytes]) -> tuple[bytes, bytes]:
+def _sorted_out(place: Place, env: Mapping[str, str], paths: list[bytes]) -> tuple[bytes, bytes]:
     """The paths to take out of an index, and those to put in."""
     gone, there = bytearray(), bytearray()
+    none = b"0" * (hashlib.new(algorithm(place, env)).digest_size * 2)
     with Folder(place.root) as folder:
         for path in paths:
             state = folder.state(path)
             if state is None or state.mode in (0, FileMode.TREE):
-                gone += b"0 %s\t%s\0" % (b"0" * 40, path)
+                gone += b"0 %s\t%s\0" % (none, path)
             else:
                 there += path + b"\0"
     return bytes(gone), bytes(there)
 
 
-def _entries(place: Place) -> dict[bytes, Entry]:
+def _entries(place: Place, env: Mapping[str, str]) -> dict[bytes, Entry]:
     assert place.git_dir is not None
-    return {entry.path: entry for entry in read_index(place.git_dir / "index")}
+    return {entry.path: entry for entry in read_index(place.git_dir / "index", algorithm(place, env))}
 
 
 def _problem(result: Result) -> str | None:

@@ -51,7 +51,7 @@ def clone(place: Place, folder: Path) -> None:
     git = folder / ".git"
     for name in ("objects/info", "objects/pack", "refs", "info"):
         (git / name).mkdir(parents=True)
-    (git / "objects" / "info" / "alternates").write_bytes(_quoted(os.fsencode(place.common_dir / "objects")) + b"\n")
+    (git / "objects" / "info" / "alternates").write_bytes(quoted(os.fsencode(place.common_dir / "objects")) + b"\n")
     (git / "config").write_bytes(_CONFIG.encode() + _kept(place.git_dir, place.common_dir))
     for name in ("packed-refs", "shallow", "info/exclude", "info/attributes"):
         _copy_file(place.common_dir / name, git / name)
@@ -89,7 +89,7 @@ def _kept(git_dir: Path, common_dir: Path) -> bytes:
     return b"".join(lines)
 
 
-def _quoted(path: bytes) -> bytes:
+def quoted(path: bytes) -> bytes:
     """A line of `alternates`: git reads it as a quoted string when it starts with a quote (gitrepository-layout(5))."""
     if b"\n" not in path and not path.startswith(b'"'):
         return path

@@ -5,35 +5,20 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import attrs
 import pygit2
 from pygit2.enums import DiffOption, FileMode, FilterMode, ObjectType
 
-from ralph_loop.git import trees
+from ralph_loop.git import clidiff, trees
 from ralph_loop.git.changes import find_renames, listed, patches
+from ralph_loop.git.gitcli import instead
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError, Scratch, open_user, reading, scratch
-from ralph_loop.git.snapshot import SnapshotStore
+from ralph_loop.git.shapes import Recorded, Side, limited_patch
 from ralph_loop.protocol import MAX_FILES_IN_RECORD, GitDiff
 
-MAX_PATCH = 2 * 1024 * 1024
-"""Files whose patch would make all of it longer are left out, and a last line says how many: bytes."""
-
 _TYPES = DiffOption.INCLUDE_TYPECHANGE
-
-
-@attrs.frozen
-class Recorded:
-    """A side of a diff: a tree of a snapshot store."""
-
-    store: SnapshotStore
-    tree: str
-
-
-Side = str | Recorded
-"""`worktree`, `index`, `HEAD`, a revision as git writes them, or a recorded tree."""
 
 
 def diff(
@@ -58,7 +43,13 @@ def diff(
             repo = pygit2.Repository(os.fspath(store.objects))
             first, second = (repo[id_].peel(pygit2.Tree) for id_ in ids)
             return _told(repo, find_renames(repo, first.diff_to_tree(second, _TYPES, 3, 0)), at, patch)
-    with reading(place), scratch(place, env, recorded.store.objects if recorded else None) as look:
+    return _compared(place, env, old, new, at, patch)
+
+
+@instead(clidiff.compared)
+def _compared(place: Place, env: Mapping[str, str], old: Side, new: Side, at: bytes | None, patch: bool) -> GitDiff:
+    recorded = next((side for side in (old, new) if isinstance(side, Recorded)), None)
+    with scratch(place, env, recorded.store.objects if recorded else None) as look:
         hidden = frozenset[bytes]()
         look.settle(files="worktree" in (old, new))
         if "worktree" in (old, new):
@@ -160,19 +151,5 @@ def _told(
     repo: pygit2.Repository, found: pygit2.Diff, at: bytes | None, patch: bool, hidden: frozenset[bytes] = frozenset()
 ) -> GitDiff:
     changes = listed(repo, found, MAX_FILES_IN_RECORD, at, hidden, equal=False)
-    text = _patch(patches(repo, found, at, hidden)) if patch else None
+    text = limited_patch(patches(repo, found, at, hidden)) if patch else None
     return GitDiff(files=changes.files, files_total=changes.total, patch=text)
-
-
-def _patch(files: Iterator[bytes]) -> str:
-    parts: list[str] = []
-    size = left_out = 0
-    for data in files:
-        if size + len(data) > MAX_PATCH:
-            left_out += 1
-            continue
-        size += len(data)
-        parts.append(data.decode(errors="replace"))
-    if left_out:
-        parts.append(f"# {left_out} more files: their patches are too long to be shown here.\n")
-    return "".join(parts)

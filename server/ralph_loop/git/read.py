@@ -1,24 +1,26 @@
-"""Reads the user's repository: status, log and branches, by libgit2 alone. Every function blocks: for threads."""
+"""Reads the user's repository: status, log and branches, by libgit2, and where it cannot by git (gitcli.py).
+
+Every function blocks: for threads.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
 import pygit2
 from pygit2.enums import DeltaStatus, DiffOption, SortMode
 
+from ralph_loop.git import cliread, shapes
 from ralph_loop.git.changes import find_renames, listed, path_fields
+from ralph_loop.git.gitcli import instead
 from ralph_loop.git.indexfile import quickly_cached_tree
 from ralph_loop.git.locate import Place
-from ralph_loop.git.scratch import ReadError, open_user, reading, scratch
+from ralph_loop.git.scratch import ReadError, open_user, scratch
+from ralph_loop.git.shapes import HEADS, MAX_LISTED, REMOTES, Head, short, shown
 from ralph_loop.protocol import Branch, Change, Commit, GitBranches, GitLog, GitStatus
-
-MAX_LISTED = 5000
-"""More changes of one kind than this are not listed: an answer has its limits (PROTOCOL.md)."""
 
 WORKTREE = (
     DiffOption.INCLUDE_UNTRACKED
@@ -27,60 +29,39 @@ WORKTREE = (
     | DiffOption.INCLUDE_UNREADABLE
 )
 _EMPTY = pygit2.Oid(hex="e69de29bb2d1d6434b8b29ae775ad8c2e48c5391")  # what stands for the content of a file to come
-_HEADS, _REMOTES = "refs/heads/", "refs/remotes/"
-# What a git directory holds while something is going on (gitrepository-layout(5), and git's own wt-status.c).
-_OPERATIONS = (
-    ("rebase-merge", "rebase"),
-    ("rebase-apply/applying", "am"),
-    ("rebase-apply", "rebase"),
-    ("MERGE_HEAD", "merge"),
-    ("CHERRY_PICK_HEAD", "cherry-pick"),
-    ("REVERT_HEAD", "revert"),
-    ("BISECT_LOG", "bisect"),
-)
 
 
-@attrs.frozen
-class Head:
-    """Where HEAD is."""
-
-    branch: str | None
-    sha: str | None
-    upstream: str | None = None
-    ahead: int = 0
-    behind: int = 0
-
-
+@instead(cliread.status)
 def status(place: Place, env: Mapping[str, str]) -> GitStatus:
     """What `git status` tells. `env` is the person's: their configuration counts. Raises ReadError."""
-    with reading(place):
-        at = _head(open_user(place))
-        staged, unstaged, untracked, conflicts = _worktree(place, env, at.sha) if not place.bare else ([], [], [], [])
-        return GitStatus(
-            branch=at.branch,
-            detached=at.branch is None,
-            unborn=at.sha is None,
-            head=at.sha,
-            upstream=at.upstream,
-            ahead=at.ahead,
-            behind=at.behind,
-            operation=operation(place),
-            staged=staged,
-            unstaged=unstaged,
-            untracked=untracked,
-            conflicts=conflicts,
-        )
+    at = _head(open_user(place))
+    staged, unstaged, untracked, conflicts = _worktree(place, env, at.sha) if not place.bare else ([], [], [], [])
+    return GitStatus(
+        branch=at.branch,
+        detached=at.branch is None,
+        unborn=at.sha is None,
+        head=at.sha,
+        upstream=at.upstream,
+        ahead=at.ahead,
+        behind=at.behind,
+        operation=shapes.operation(place),
+        staged=staged,
+        unstaged=unstaged,
+        untracked=untracked,
+        conflicts=conflicts,
+    )
 
 
-def head(place: Place) -> Head:
+@instead(cliread.head)
+def head(place: Place, env: Mapping[str, str]) -> Head:
     """Where HEAD is. Raises ReadError."""
-    with reading(place):
-        return _head(open_user(place))
+    return _head(open_user(place))
 
 
+@instead(cliread.dirty)
 def dirty(place: Place, env: Mapping[str, str]) -> frozenset[bytes]:
     """Every path that is not as HEAD has it: staged, unstaged, untracked or in conflict. Raises ReadError."""
-    with reading(place), scratch(place, env) as look:
+    with scratch(place, env) as look:
         index = look.repo.index
         diffs = [index.diff_to_workdir(WORKTREE | DiffOption.SKIP_BINARY_CHECK)]
         diffs.append(index.diff_to_tree(look.tree(_head(open_user(place)).sha)))
@@ -89,60 +70,51 @@ def dirty(place: Place, env: Mapping[str, str]) -> frozenset[bytes]:
         return frozenset(side.raw_path for side in sides) - (missing & look.hidden() if missing else missing)
 
 
-def operation(place: Place) -> str | None:
-    """What is going on in the working tree: merge, rebase, am, cherry-pick, revert, bisect."""
-    assert place.git_dir is not None
-    for name, told in _OPERATIONS:
-        if os.path.lexists(place.git_dir / name):
-            return told
-    return None
-
-
-def log(place: Place, limit: int = 50, before: str | None = None) -> GitLog:
+@instead(cliread.log)
+def log(place: Place, env: Mapping[str, str], limit: int = 50, before: str | None = None) -> GitLog:
     """Commits from HEAD, newest first; the next page begins after the commit `before`. Raises ReadError."""
-    with reading(place):
-        user = open_user(place)
-        start = _head(user).sha
-        if start is None:
-            return GitLog(commits=[], more=False)
-        walker = iter(user.walk(start, SortMode.TIME))
-        last = None if before is None else _commit_id(place, user, before)
-        if last is not None and not any(commit.id == last for commit in walker):
-            walker = iter(user.walk(last, SortMode.TIME))  # history was rewritten since the last page
-            next(walker)
-        commits: list[Commit] = []
-        for commit in walker:
-            if len(commits) == limit:
-                return GitLog(commits=commits, more=True)
-            commits.append(_commit(commit))
-        return GitLog(commits=commits, more=False)
+    user = open_user(place)
+    start = _head(user).sha
+    if start is None:
+        return GitLog(commits=[], more=False)
+    walker = iter(user.walk(start, SortMode.NONE))
+    last = None if before is None else _commit_id(place, user, before)
+    if last is not None and not any(commit.id == last for commit in walker):
+        walker = iter(user.walk(last, SortMode.NONE))  # history was rewritten since the last page
+        next(walker)
+    commits: list[Commit] = []
+    for commit in walker:
+        if len(commits) == limit:
+            return GitLog(commits=commits, more=True)
+        commits.append(_commit(commit))
+    return GitLog(commits=commits, more=False)
 
 
-def branches(place: Place) -> GitBranches:
+@instead(cliread.branches)
+def branches(place: Place, env: Mapping[str, str]) -> GitBranches:
     """Local branches, then those of remotes, by name. Raises ReadError."""
-    with reading(place):
-        user = open_user(place)
-        current = _head(user).branch
-        found: list[Branch] = []
-        for raw in sorted(user.raw_listall_references()):
-            name = os.fsdecode(raw)
-            remote = name.startswith(_REMOTES)
-            if not remote and not name.startswith(_HEADS):
-                continue
-            reference = user.references.get(name)
-            if reference is None or isinstance(reference.target, str):  # gone just now; `origin/HEAD`
-                continue
-            short = name.removeprefix(_REMOTES if remote else _HEADS)
-            found.append(
-                Branch(
-                    name=_shown(short),
-                    remote=remote,
-                    current=not remote and _shown(short) == current,
-                    sha=str(reference.target),
-                    upstream=None if remote else _short(_upstream(user, short)),
-                )
+    user = open_user(place)
+    current = _head(user).branch
+    found: list[Branch] = []
+    for raw in sorted(user.raw_listall_references()):
+        name = os.fsdecode(raw)
+        remote = name.startswith(REMOTES)
+        if not remote and not name.startswith(HEADS):
+            continue
+        reference = user.references.get(name)
+        if reference is None or isinstance(reference.target, str):  # gone just now; `origin/HEAD`
+            continue
+        branch = name.removeprefix(REMOTES if remote else HEADS)
+        found.append(
+            Branch(
+                name=shown(branch),
+                remote=remote,
+                current=not remote and shown(branch) == current,
+                sha=str(reference.target),
+                upstream=None if remote else short(_upstream(user, branch)),
             )
-        return GitBranches(branches=found)
+        )
+    return GitBranches(branches=found)
 
 
 def _head(user: pygit2.Repository) -> Head:
@@ -150,15 +122,15 @@ def _head(user: pygit2.Repository) -> Head:
     target = None if reference is None else reference.target
     if not isinstance(target, str):
         return Head(None, None if target is None else str(target))
-    branch = target.removeprefix(_HEADS)
+    branch = target.removeprefix(HEADS)
     tip = user.references.get(target)
     if tip is None:
-        return Head(_shown(branch), None)
+        return Head(shown(branch), None)
     sha = tip.resolve().target
     upstream = _upstream(user, branch)
     there = user.references.get(upstream) if upstream else None
     ahead, behind = user.ahead_behind(sha, there.resolve().target) if there else (0, 0)
-    return Head(_shown(branch), str(sha), _short(upstream), ahead, behind)
+    return Head(shown(branch), str(sha), short(upstream), ahead, behind)
 
 
 def _upstream(user: pygit2.Repository, branch: str) -> str | None:
@@ -182,11 +154,6 @@ def _upstream(user: pygit2.Repository, branch: str) -> str | None:
     return None
 
 
-def _short(reference: str | None) -> str | None:
-    """A reference as people write it: `origin/main`."""
-    return None if reference is None else _shown(reference.removeprefix(_HEADS).removeprefix(_REMOTES))
-
-
 def _worktree(
     place: Place, env: Mapping[str, str], head: str | None
 ) -> tuple[list[Change], list[Change], list[str], list[str]]:
@@ -208,12 +175,24 @@ def _worktree(
                 intended = look.intended()
             staged = listed(repo, diff, MAX_LISTED, without=conflicts | intended).files
         files = listed(repo, unstaged, MAX_LISTED, without=untracked | conflicts | hidden).files
+        files = [attrs.evolve(one, kind="create") if one.path.encode() in intended else one for one in files]
         return (
             staged,
-            [attrs.evolve(one, kind="create") if one.path.encode() in intended else one for one in files],
+            _with_empty(place, files, intended),
             [path_fields(path)[0] for path in sorted(untracked)][:MAX_LISTED],
             [path_fields(path)[0] for path in sorted(conflicts)][:MAX_LISTED],
         )
+
+
+def _with_empty(place: Place, files: list[Change], intended: frozenset[bytes]) -> list[Change]:
+    """Also the empty files that are in the index by name only, which libgit2 takes as unchanged."""
+    root = os.fsencode(place.root) + b"/"
+    known = {one.path for one in files}
+    for path in intended:
+        told, raw = path_fields(path)
+        if told not in known and os.path.lexists(root + path):
+            files.append(Change(path=told, kind="create", added=0, removed=0, binary=False, path_bytes=raw))
+    return sorted(files, key=lambda one: os.fsencode(one.path)) if intended else files
 
 
 def _commit_id(place: Place, user: pygit2.Repository, revision: str) -> pygit2.Oid:
@@ -224,33 +203,7 @@ def _commit_id(place: Place, user: pygit2.Repository, revision: str) -> pygit2.O
 
 
 def _commit(commit: pygit2.Commit) -> Commit:
-    message = _decoded(commit.raw_message, commit.message_encoding).strip("\n")
-    subject, _, body = message.partition("\n\n")
-    return Commit(
-        sha=str(commit.id),
-        parents=[str(parent) for parent in commit.parent_ids],
-        author=_decoded(commit.author.raw_name, commit.message_encoding),
-        email=_decoded(commit.author.raw_email, commit.message_encoding),
-        at=_time(commit.author.time),
-        subject=" ".join(subject.split("\n")),
-        body=body.strip("\n"),
-    )
-
-
-def _decoded(data: bytes, encoding: str | None) -> str:
-    try:
-        return data.decode(encoding or "utf-8", "replace")
-    except LookupError:  # an encoding nobody knows
-        return data.decode("utf-8", "replace")
-
-
-def _time(seconds: int) -> str:
-    """RFC 3339; a time that has no year of four digits (anything can stand in a commit) as the nearest that has."""
-    start = datetime(1970, 1, 1, tzinfo=UTC)
-    low, high = datetime(1, 1, 1, tzinfo=UTC) - start, datetime(9999, 12, 31, tzinfo=UTC) - start
-    at = start + min(max(timedelta(seconds=max(min(seconds, 2**40), -(2**40))), low), high)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _shown(name: str) -> str:
-    return os.fsencode(name).decode(errors="replace")
+    author = commit.author
+    parents = [str(parent) for parent in commit.parent_ids]
+    name, email, text = author.raw_name, author.raw_email, commit.raw_message
+    return shapes.commit(str(commit.id), parents, name, email, author.time, text, commit.message_encoding)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import attrs
 import pygit2
+from pygit2.enums import FileMode
 
 from ralph_loop.git import config as git_config
 from ralph_loop.git.indexfile import SPARSE_DIRECTORY, BrokenIndexError, Entry, read_index
@@ -100,17 +101,11 @@ def scratch(place: Place, env: Mapping[str, str], also: Path | None = None) -> G
     git_dir, common_dir, config = _readable(place, env)
     with tempfile.TemporaryDirectory(prefix="ralph-loop-") as name:
         folder = Path(name)
-        for below in ("objects/info", "refs", "info"):
-            (folder / below).mkdir(parents=True)
-        (folder / "HEAD").write_bytes(b"ref: refs/heads/none\n")
+        prepare(folder, place, env, config)
         writer = pygit2.init_repository(os.fspath(folder / "writer"), bare=True)
         sources = [folder / "writer" / "objects", common_dir / "objects", *([also / "objects"] if also else [])]
         alternates = b"".join(os.fsencode(source) + b"\n" for source in sources)
         (folder / "objects" / "info" / "alternates").write_bytes(alternates)
-        (folder / "config").write_bytes(_config(config, place, env))
-        (folder / "info" / "exclude").write_bytes(git_config.ignore_rules(config, common_dir, env))
-        with contextlib.suppress(FileNotFoundError):
-            (folder / "info" / "attributes").write_bytes((common_dir / "info" / "attributes").read_bytes())
         (folder / "index").symlink_to(git_dir / "index")
         repo = pygit2.Repository(name)
         try:
@@ -120,18 +115,27 @@ def scratch(place: Place, env: Mapping[str, str], also: Path | None = None) -> G
             entries = read_index(git_dir / "index", folders=True)
             _write_plain(list(_unfolded(repo, entries)), folder / "index")
             repo = pygit2.Repository(name)
+        if git_config.get_bool(config, "core.sparsecheckout", False):
+            _show_present(repo)
         yield Scratch(repo, writer)
+
+
+def prepare(folder: Path, place: Place, env: Mapping[str, str], config: pygit2.Config) -> None:
+    """Makes `folder` a git directory that has what the person configured of files, and no object, index or command."""
+    for below in ("objects/info", "refs", "info"):
+        (folder / below).mkdir(parents=True)
+    (folder / "HEAD").write_bytes(b"ref: refs/heads/none\n")
+    (folder / "config").write_bytes(_config(config, place, env))
+    (folder / "info" / "exclude").write_bytes(git_config.ignore_rules(config, place.common_dir, env))
+    if place.common_dir:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / "info" / "attributes").write_bytes((place.common_dir / "info" / "attributes").read_bytes())
 
 
 def _readable(place: Place, env: Mapping[str, str]) -> tuple[Path, Path, pygit2.Config]:
     if place.git_dir is None or place.common_dir is None:
         raise ReadError(place.reason or f"{place.root} is not in a git repository.")
-    config = git_config.read_config(place.git_dir, place.common_dir, env)
-    for key, usual in (("objectformat", "sha1"), ("refstorage", "files")):
-        value = git_config.get(config, f"extensions.{key}", usual).lower()
-        if value != usual:
-            raise ReadError(f"{place.root} is a repository with {value}, which libgit2 cannot read. `git` itself can.")
-    return place.git_dir, place.common_dir, config
+    return place.git_dir, place.common_dir, git_config.read_config(place.git_dir, place.common_dir, env)
 
 
 def _config(config: pygit2.Config, place: Place, env: Mapping[str, str]) -> bytes:
@@ -162,6 +166,14 @@ def _unfolded(repo: pygit2.Repository, entries: list[Entry]) -> Iterator[Entry]:
         for found in _below(repo, entry.id):
             path = entry.path + b"/".join(one.raw_name or b"" for one in found)
             yield Entry(path, found[-1].filemode, found[-1].id.raw, 0, True, False, False)
+
+
+def _show_present(repo: pygit2.Repository) -> None:
+    """Takes files outside a sparse checkout that are there all the same as any other, in memory, as git does."""
+    root = os.fsencode(repo.workdir)
+    for entry in read_index(Path(repo.path, "index")):
+        if entry.skip_worktree and os.path.lexists(root + entry.path):
+            repo.index.add(pygit2.IndexEntry(os.fsdecode(entry.path), pygit2.Oid(raw=entry.id), FileMode(entry.mode)))
 
 
 def _below(repo: pygit2.Repository, tree: bytes) -> Iterator[tuple[pygit2.Object, ...]]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from ralph_loop.git import read
-from ralph_loop.git.diffs import Recorded, diff
+from ralph_loop.git.diffs import diff
 from ralph_loop.git.locate import locate
 from ralph_loop.git.scratch import ReadError
+from ralph_loop.git.shapes import Recorded
 from ralph_loop.git.snapshot import SnapshotStore
 from ralph_loop.protocol import Change, GitStatus
 
@@ -76,7 +77,10 @@ def test_unborn_detached_and_bare(tmp_path: Path, repo: Path, env: Env, git: Git
     unborn = status(tmp_path / "new", env)
     assert (unborn.unborn, unborn.detached, unborn.branch, unborn.head) == (True, False, "main", None)
     assert kinds(unborn.staged) == {"x": "create"}
-    assert read.log(locate(tmp_path / "new")).commits == [] and read.branches(locate(tmp_path / "new")).branches == []
+    assert (
+        read.log(locate(tmp_path / "new"), env).commits == []
+        and read.branches(locate(tmp_path / "new"), env).branches == []
+    )
     git(repo, "checkout", "-q", "--detach")
     detached = status(repo, env)
     assert (detached.unborn, detached.detached, detached.branch) == (False, True, None) and detached.head
@@ -167,7 +171,9 @@ def test_sparse_working_trees_and_submodules(tmp_path: Path, repo: Path, env: En
     (tmp_path / "tree" / "a.txt").unlink()
     seen = status(tmp_path / "tree" / "dir", env)
     assert (seen.branch, kinds(seen.unstaged)) == ("tree", {"a.txt": "delete"})
-    assert [branch.name for branch in read.branches(locate(tmp_path / "tree")).branches if branch.current] == ["tree"]
+    assert [branch.name for branch in read.branches(locate(tmp_path / "tree"), env).branches if branch.current] == [
+        "tree"
+    ]
     git(repo, "submodule", "add", "-q", str(tmp_path / "sparse"), "sub")
     git(repo, "commit", "-qm", "sub")
     assert status(repo, env).unstaged == []
@@ -211,8 +217,8 @@ def test_reading_writes_nothing_and_runs_nothing(tmp_path: Path, repo: Path, env
     diff(place, env, "HEAD", Recorded(store, tree), patch=True)
     diff(place, env, Recorded(store, tree), "index", patch=True)
     read.status(place, env)
-    read.log(place)
-    read.branches(place)
+    read.log(place, env)
+    read.branches(place, env)
     read.dirty(place, env)
     assert fingerprint() == known
     assert not (tmp_path / "ran").exists()
@@ -228,41 +234,41 @@ def test_log_in_pages(repo: Path, git: Git, env: Env) -> None:
     place = locate(repo)
     shas: list[str] = []
     while True:
-        page = read.log(place, 4, shas[-1] if shas else None)
+        page = read.log(place, env, 4, shas[-1] if shas else None)
         shas += [commit.sha for commit in page.commits]
         if not page.more:
             break
         assert len(page.commits) == 4
     assert shas == expected
-    assert len(read.log(place, 1).commits[0].parents) == 2
+    assert len(read.log(place, env, 1).commits[0].parents) == 2
     git(repo, "checkout", "-q", "main")
-    assert read.log(place, 1, before=expected[1]).commits  # not in this history any more
+    assert read.log(place, env, 1, before=expected[1]).commits  # not in this history any more
     for before in ("1" * 40, "no-such", "HEAD^{tree}"):
         with pytest.raises(ReadError, match="no commit"):
-            read.log(place, 1, before=before)
+            read.log(place, env, 1, before=before)
 
 
-def test_commits_as_they_are(repo: Path, git: Git) -> None:
+def test_commits_as_they_are(repo: Path, git: Git, env: Env) -> None:
     git(
         repo, "-c", "i18n.commitEncoding=ISO-8859-1", "commit", "-q", "--allow-empty",
         "-m", "two\nlines of subject\n\nbody é\n\nend\n".encode("latin-1"),
         GIT_AUTHOR_DATE="1700000000 +0200", GIT_AUTHOR_EMAIL="x@example.com",
     )  # fmt: skip
-    commit = read.log(locate(repo), 1).commits[0]
+    commit = read.log(locate(repo), env, 1).commits[0]
     assert (commit.subject, commit.body) == ("two lines of subject", "body é\n\nend")
     assert (commit.author, commit.email, commit.at) == ("A U Thor", "x@example.com", "2023-11-14T22:13:20.000Z")
     raw = git(repo, "cat-file", "commit", "HEAD").replace(b"1700000000", b"999999999999999")
     (repo / "raw").write_bytes(raw)
     sha = git(repo, "hash-object", "-t", "commit", "-w", "--literally", "raw").decode().strip()
     git(repo, "update-ref", "HEAD", sha)
-    assert read.log(locate(repo), 1).commits[0].sha == sha
+    assert read.log(locate(repo), env, 1).commits[0].sha == sha
 
 
-def test_branches_local_and_remote(tmp_path: Path, repo: Path, git: Git) -> None:
+def test_branches_local_and_remote(tmp_path: Path, repo: Path, git: Git, env: Env) -> None:
     git(repo, "branch", "feature/é")
     git(tmp_path, "clone", "-q", str(repo), "clone")
     git(tmp_path / "clone", "branch", "mine")
-    found = read.branches(locate(tmp_path / "clone")).branches
+    found = read.branches(locate(tmp_path / "clone"), env).branches
     assert [(one.name, one.remote, one.current, one.upstream) for one in found] == [
         ("main", False, True, "origin/main"),
         ("mine", False, False, None),
@@ -387,14 +393,16 @@ def test_a_content_that_is_not_here_costs_its_lines_only(tmp_path: Path, repo: P
 
 
 def test_what_cannot_be_read_says_so(tmp_path: Path, repo: Path, env: Env, git: Git) -> None:
-    git(tmp_path, "init", "-q", "--object-format=sha256", "sha256")
+    git(tmp_path, "init", "-q", "future")
+    git(tmp_path / "future", "config", "core.repositoryFormatVersion", "1")
+    git(tmp_path / "future", "config", "extensions.unheardOf", "1")
     (tmp_path / "plain").mkdir()
     git(tmp_path, "clone", "-q", "--bare", str(repo), "bare.git")
-    for folder, word in (("sha256", "sha256"), ("plain", "not in a git repository")):
+    for folder, word in (("future", "unheardof"), ("plain", "not in a git repository")):
         with pytest.raises(ReadError, match=word):
             read.status(locate(tmp_path / folder), env)
         with pytest.raises(ReadError, match=word):
-            read.log(locate(tmp_path / folder))
+            read.log(locate(tmp_path / folder), env)
     with pytest.raises(ReadError, match="bare"):
         diff(locate(tmp_path / "bare.git"), env)
     (repo / ".git" / "index").write_bytes(b"garbage")
@@ -402,4 +410,4 @@ def test_what_cannot_be_read_says_so(tmp_path: Path, repo: Path, env: Env, git: 
         read.status(locate(repo), env)
     shutil.rmtree(repo / ".git" / "objects")
     with pytest.raises(ReadError):
-        read.log(locate(repo))
+        read.log(locate(repo), env)

@@ -26,14 +26,14 @@ async def git_status(session: Session, params: p.WorkspaceParams) -> p.GitStatus
 
 @request("ralph/git/log", reads=True)
 async def git_log(session: Session, params: p.GitLogParams) -> p.GitLog:
-    found = await session.engine.git.log(params)
+    found = await session.engine.git.log(params, session.client.env)
     count = fitting(found.commits)
     return p.GitLog(commits=found.commits[:count], more=found.more or count < len(found.commits))
 
 
 @request("ralph/git/branches", reads=True)
 async def git_branches(session: Session, params: p.WorkspaceParams) -> p.GitBranches:
-    found = await session.engine.git.branches(params.workspace)
+    found = await session.engine.git.branches(params.workspace, session.client.env)
     return p.GitBranches(branches=found.branches[: fitting(found.branches)])
 
 

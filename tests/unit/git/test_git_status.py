@@ -1,0 +1,455 @@
+"""Strange repositories: what we tell of them is what `git status` tells, read by libgit2 and read by git itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ralph_loop.git import clidiff, cliread, gitcli, read
+from ralph_loop.git.changes import path_fields
+from ralph_loop.git.diffs import diff
+from ralph_loop.git.locate import locate
+from ralph_loop.git.scratch import ReadError
+from ralph_loop.git.shapes import Recorded, Side
+from ralph_loop.git.snapshot import SnapshotStore
+from ralph_loop.protocol import GitStatus
+
+Git = Callable[..., bytes]
+Env = dict[str, str]
+State = Callable[[Path, Git], Path | None]
+"""Brings a repository of ours into a state; the answer is where that is, when it is not there."""
+
+
+def fill(folder: Path, git: Git) -> None:
+    (folder / "a.txt").write_text("".join(f"line {n}\n" for n in range(10)))
+    (folder / "dir").mkdir()
+    (folder / "dir" / "b.txt").write_text("b\n")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "link").symlink_to("a.txt")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first\nof two lines\n\nwith a body")
+
+
+def other(folder: Path) -> Path:
+    return folder.parent / "other"
+
+
+def second(folder: Path, git: Git) -> Path:
+    git(folder.parent, "clone", "-q", str(folder), "other")
+    return other(folder)
+
+
+def unborn(folder: Path, git: Git) -> None:
+    git(folder, "checkout", "-q", "--orphan", "new")
+
+
+def detached(folder: Path, git: Git) -> None:
+    git(folder, "checkout", "-q", "--detach")
+
+
+def with_an_upstream(folder: Path, git: Git) -> Path:
+    clone = second(folder, git)
+    git(folder, "commit", "-q", "--allow-empty", "-m", "theirs")
+    git(clone, "commit", "-q", "--allow-empty", "-m", "ours")
+    git(clone, "commit", "-q", "--allow-empty", "-m", "ours too")
+    git(clone, "fetch", "-q")
+    git(clone, "branch", "-q", "--no-track", "feature/é")
+    return clone
+
+
+def upstream_gone(folder: Path, git: Git) -> Path:
+    clone = second(folder, git)
+    git(clone, "update-ref", "-d", "refs/remotes/origin/main")
+    return clone
+
+
+def bare(folder: Path, git: Git) -> Path:
+    git(folder.parent, "clone", "-q", "--bare", str(folder), "other")
+    return other(folder)
+
+
+def worktree(folder: Path, git: Git) -> Path:
+    git(folder, "worktree", "add", "-q", "-b", "tree", str(other(folder)))
+    (other(folder) / "a.txt").write_text("changed\n")
+    return other(folder)
+
+
+def submodule(folder: Path, git: Git) -> None:
+    git(folder, "submodule", "add", "-q", str(second(folder, git)), "sub")
+    git(folder, "commit", "-qm", "sub")
+
+
+def submodule_moved(folder: Path, git: Git) -> None:
+    submodule(folder, git)
+    git(folder / "sub", "commit", "-q", "--allow-empty", "-m", "inside")
+
+
+def submodule_dirty(folder: Path, git: Git) -> None:
+    submodule(folder, git)
+    (folder / "sub" / "a.txt").write_text("changed\n")
+
+
+def submodule_with_untracked(folder: Path, git: Git) -> None:
+    submodule(folder, git)
+    (folder / "sub" / "new").write_text("new\n")
+
+
+def submodule_not_there(folder: Path, git: Git) -> None:
+    submodule(folder, git)
+    git(folder, "submodule", "deinit", "-q", "-f", "sub")
+
+
+def nested(folder: Path, git: Git) -> None:
+    second(folder, git).rename(folder / "inner")
+
+
+def sparse(folder: Path, git: Git) -> None:
+    git(folder, "sparse-checkout", "set", "--cone", "nothing")
+
+
+def sparse_and_there(folder: Path, git: Git) -> None:
+    sparse(folder, git)
+    (folder / "dir").mkdir()
+    (folder / "dir" / "b.txt").write_text("changed\n")
+
+
+def sparse_index_and_there(folder: Path, git: Git) -> None:
+    git(folder, "sparse-checkout", "set", "--cone", "--sparse-index", "nothing")
+    (folder / "dir").mkdir()
+    (folder / "dir" / "b.txt").write_text("changed\n")
+    (folder / "dir" / "new").write_text("new\n")
+
+
+def skip_worktree_and_there(folder: Path, git: Git) -> None:
+    git(folder, "update-index", "--skip-worktree", "a.txt")
+    (folder / "a.txt").write_text("changed\n")
+
+
+def staged_outside_sparse(folder: Path, git: Git) -> None:
+    sparse_and_there(folder, git)
+    git(folder, "add", "--sparse", "dir/b.txt")
+    (folder / "dir" / "b.txt").write_text("changed again\n")
+
+
+def diverged(folder: Path, git: Git) -> None:
+    git(folder, "checkout", "-q", "-b", "other")
+    (folder / "a.txt").write_text("other\n")
+    git(folder, "commit", "-qam", "other")
+    git(folder, "checkout", "-q", "main")
+    (folder / "a.txt").write_text("main\n")
+    git(folder, "commit", "-qam", "main")
+
+
+def in_progress(*command: str) -> State:
+    def state(folder: Path, git: Git) -> None:
+        diverged(folder, git)
+        git(folder, *command, check=False)
+
+    return state
+
+
+def all_conflicts(folder: Path, git: Git) -> None:
+    """UU AA DU UD, and with a rename on either side DD AU UA."""
+    for name in ("uu", "du", "ud", "moved"):
+        (folder / name).write_text("".join(f"{name} {n}\n" for n in range(10)))
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "base")
+    for branch in ("theirs", "ours"):
+        git(folder, "checkout", "-q", "-b", branch, "main")
+        (folder / "uu").write_text(f"{branch}\n")
+        (folder / "aa").write_text(f"{branch}\n")
+        gone, kept = ("ud", "du") if branch == "theirs" else ("du", "ud")
+        git(folder, "rm", "-q", gone)
+        (folder / kept).write_text(f"{branch}\n")
+        git(folder, "mv", "moved", f"moved by {branch}")
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", branch)
+    git(folder, "merge", "theirs", check=False)
+
+
+def everything_staged(folder: Path, git: Git) -> None:
+    git(folder, "mv", "a.txt", "dir/moved.txt")
+    (folder / "link").unlink()
+    (folder / "link").write_text("a file now\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "new").write_bytes(b"\0binary")
+    git(folder, "rm", "-q", "dir/b.txt")
+    git(folder, "add", ".")
+
+
+def nothing_staged(folder: Path, git: Git) -> None:
+    (folder / "a.txt").write_text("".join(f"line {n}\n" for n in range(5)) + "more\n")
+    (folder / "link").unlink()
+    (folder / "link").write_text("a file now\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "dir" / "b.txt").unlink()
+    (folder / "dir").rmdir()
+    (folder / "dir").write_text("in the place of a folder\n")
+
+
+def links(folder: Path, git: Git) -> None:
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("elsewhere")
+    (folder / "run.sh").unlink()
+    (folder / "run.sh").symlink_to("a.txt")
+    (folder / "to dir").symlink_to("dir")
+    (folder / "dangling").symlink_to("nowhere")
+
+
+def names(folder: Path, git: Git) -> None:
+    odd = [
+        b"\xff",
+        b"new\nline",
+        b'"quoted"',
+        b"tab\t",
+        b"back\\slash",
+        b" space ",
+        b"A.txt",
+        b"-n",
+        b"*",
+        b":x",
+        "é".encode(),
+    ]
+    for name in odd:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("x\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "odd")
+    for name in odd:
+        path = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+        if name != b"\xff":
+            path.write_text("changed\n")
+        Path(f"{path} untracked").write_text("")
+    git(folder, "mv", "\udcff", "\udcfe")
+
+
+def intent_to_add(folder: Path, git: Git) -> None:
+    (folder / "intended").write_text("1\n2\n")
+    (folder / "empty").write_text("")
+    git(folder, "add", "-N", "intended", "empty")
+
+
+def assume_unchanged(folder: Path, git: Git) -> None:
+    git(folder, "update-index", "--assume-unchanged", "a.txt", "run.sh")
+    (folder / "a.txt").write_text("changed\n")
+    (folder / "run.sh").unlink()
+
+
+def line_endings(folder: Path, git: Git) -> None:
+    git(folder, "config", "core.autocrlf", "true")
+    (folder / ".gitattributes").write_text("*.lf text eol=lf\n*.id ident\n*.raw -text\n")
+    (folder / "x.lf").write_bytes(b"a\r\nb\r\n")
+    (folder / "x.id").write_bytes(b"$Id$\n")
+    (folder / "x.raw").write_bytes(b"a\r\n")
+    (folder / "win").write_bytes(b"a\r\nb\r\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "endings")
+    for name in ("x.lf", "x.id", "x.raw", "win"):
+        os.utime(folder / name, (1, 1))
+    (folder / "a.txt").write_bytes((folder / "a.txt").read_bytes().replace(b"\n", b"\r\n") + b"more\r\n")
+
+
+def modes_that_do_not_count(folder: Path, git: Git) -> None:
+    git(folder, "config", "core.fileMode", "false")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "a.txt").chmod(0o755)
+    (folder / "a.txt").write_text("changed\n")
+
+
+def ignored(folder: Path, git: Git) -> None:
+    (folder / ".gitignore").write_text("build/\n*.log\n!keep.log\n")
+    for name in ("build/x", "dir/y.log", "dir/keep.log", "sub/build/z", "sub/w"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x\n")
+    git(folder, "add", "-f", "dir/y.log")
+    (folder / ".git" / "info" / "exclude").write_text("w\n")
+
+
+def only_touched(folder: Path, git: Git) -> None:
+    for name in ("a.txt", "run.sh"):
+        os.utime(folder / name, (1, 1))
+
+
+STATES: dict[str, State] = {
+    state.__name__: state
+    for state in (
+        unborn, detached, with_an_upstream, upstream_gone, bare, worktree, submodule, submodule_moved, submodule_dirty,
+        submodule_with_untracked, submodule_not_there, nested, sparse, sparse_and_there, sparse_index_and_there,
+        skip_worktree_and_there, staged_outside_sparse, all_conflicts, everything_staged, nothing_staged, links, names,
+        intent_to_add, assume_unchanged, line_endings, modes_that_do_not_count, ignored, only_touched,
+    )
+} | {
+    name: in_progress(*command)
+    for name, command in {
+        "merge": ("merge", "other"),
+        "rebase": ("rebase", "other"),
+        "cherry_pick": ("cherry-pick", "other"),
+        "revert": ("revert", "HEAD~1"),
+        "bisect": ("bisect", "start", "main", "main~1"),
+    }.items()
+}  # fmt: skip
+
+
+def asked(git: Git, folder: Path) -> dict[str, object]:
+    """What `git status --porcelain=v2` tells."""
+    fields = iter(
+        git(folder, "--no-optional-locks", "status", "--porcelain=v2", "-z", "--branch", "-uall").split(b"\0")
+    )
+    told: dict[str, object] = {"branch": None, "upstream": None, "ahead": 0, "behind": 0}
+    lists: dict[str, list[object]] = {"staged": [], "unstaged": [], "untracked": [], "conflicts": []}
+    for field in fields:
+        kind, _, rest = field.partition(b" ")
+        if kind == b"#":
+            key, _, value = rest.decode().partition(" ")
+            if key == "branch.ab":
+                told["ahead"], told["behind"] = (abs(int(number)) for number in value.split())
+            elif key in ("branch.oid", "branch.head", "branch.upstream"):
+                name = {"oid": "head", "head": "branch"}.get(key[7:], key[7:])
+                told[name] = None if value in ("(initial)", "(detached)") else value
+        elif kind in (b"1", b"2"):
+            parts = rest.split(b" ", 7 if kind == b"1" else 8)
+            path = path_fields(parts[-1])[0]
+            old = path_fields(next(fields))[0] if kind == b"2" else None
+            for name, letter in zip(("staged", "unstaged"), parts[0].decode(), strict=True):
+                if letter != ".":
+                    lists[name].append((letter, path, old if letter == "R" else None))
+        elif kind == b"u":
+            lists["conflicts"].append(path_fields(rest.split(b" ", 9)[-1])[0])
+        elif kind == b"?":
+            lists["untracked"].append(path_fields(rest)[0])
+    return told | {name: sorted(found, key=str) for name, found in lists.items()}
+
+
+def told(seen: GitStatus) -> dict[str, object]:
+    letters = {"create": "A", "delete": "D", "modify": "M", "rename": "R", "typeChange": "T"}
+    return {
+        "branch": seen.branch, "head": seen.head, "upstream": seen.upstream, "ahead": seen.ahead, "behind": seen.behind,
+        "staged": sorted([(letters[one.kind], one.path, one.old_path) for one in seen.staged], key=str),
+        "unstaged": sorted([(letters[one.kind], one.path, one.old_path) for one in seen.unstaged], key=str),
+        "untracked": sorted(seen.untracked), "conflicts": sorted(seen.conflicts),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+def test_every_state_is_told_as_git_tells_it(tmp_path: Path, git: Git, env: Env, state: State, algorithm: str) -> None:
+    def run(folder: Path, *args: str | bytes, check: bool = True, **more: str) -> bytes:
+        return git(folder, *args, check=check, GIT_DEFAULT_HASH=algorithm, **more)
+
+    folder = tmp_path / "repo"
+    git(tmp_path, "init", "-q", f"--object-format={algorithm}", str(folder))
+    fill(folder, git)
+    at = state(folder, run) or folder
+    place = locate(at)
+    assert gitcli.is_needed(place, env) == (algorithm == "sha256")
+    if place.bare:
+        seen = read.status(place, env)
+        assert (seen.branch, seen.staged, seen.unstaged, seen.untracked) == ("main", [], [], [])
+    else:
+        seen = read.status(place, env)
+        index = (place.git_dir or at) / "index"
+        before = index.read_bytes() if index.exists() else b""
+        expected = asked(git, at)
+        assert told(seen) == expected
+        assert (index.read_bytes() if index.exists() else b"") == before
+        assert read.dirty(place, env) == cliread.dirty(place, env)
+    assert cliread.status(place, env) == seen
+    assert cliread.branches(place, env) == read.branches(place, env)
+    assert cliread.log(place, env) == read.log(place, env)
+    sides = ["HEAD"] if place.bare else ["HEAD", "index", "worktree"]
+    for old in sides:
+        for new in sides:
+            if state is intent_to_add and "index" in (old, new):
+                continue  # libgit2 takes what is in the index by name only as an empty file there
+            assert clidiff.compared(place, env, old, new, None, False) == diff(place, env, old, new), (old, new)
+
+
+def test_recorded_trees_in_another_object_format(tmp_path: Path, git: Git, env: Env) -> None:
+    """Records name objects by SHA-1: in a repository with SHA-256 they are compared by content all the same."""
+    git(tmp_path, "init", "-q", "--object-format=sha256", "other")
+    fill(other(tmp_path / "repo"), git)
+    git(tmp_path, "init", "-q", "--object-format=sha256", "repo")
+    repo = tmp_path / "repo"
+    fill(repo, git)
+    git(repo, "submodule", "add", "-q", str(tmp_path / "other"), "sub")
+    git(repo, "config", "core.autocrlf", "true")
+    (repo / "win.txt").write_bytes(b"a\r\nb\r\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "second")
+    (repo / "untracked").write_text("x\n")
+    place = locate(repo)
+    store = SnapshotStore(tmp_path / "store", place, env)
+    first = Recorded(store, store.take("first"))
+    (repo / "a.txt").write_text("changed\n")
+    later = Recorded(store, store.take("second"))
+    expected: dict[tuple[Side, Side], list[tuple[str, str, int, int]]] = {
+        (first, later): [("a.txt", "modify", 1, 10)],
+        (first, "worktree"): [("a.txt", "modify", 1, 10)],
+        ("HEAD", first): [("untracked", "create", 1, 0)],
+        (later, "HEAD"): [("a.txt", "modify", 10, 1), ("untracked", "delete", 0, 1)],
+        ("index", later): [("a.txt", "modify", 1, 10), ("untracked", "create", 1, 0)],
+        (first, "index"): [("untracked", "delete", 0, 1)],
+    }
+    for (old, new), told in expected.items():
+        seen = diff(place, env, old, new)
+        assert [(one.path, one.kind, one.added, one.removed) for one in seen.files] == told, (old, new)
+
+
+def test_patches_are_those_of_git(tmp_path: Path, git: Git, env: Env) -> None:
+    git(tmp_path, "init", "-q", "--object-format=sha256", "repo")
+    repo = tmp_path / "repo"
+    fill(repo, git)
+    nothing_staged(repo, git)
+    place = locate(repo)
+    shown = diff(place, env, patch=True)
+    assert (shown.patch or "").encode() == git(repo, "diff", "HEAD")
+    shown = diff(place, env, path="dir", patch=True)
+    assert [one.path for one in shown.files] == ["dir/b.txt"]
+    assert (shown.patch or "").encode() == git(repo, "diff", "HEAD", "--", "dir")
+    assert diff(place, env, path="link", patch=True).patch == git(repo, "diff", "HEAD", "--", "link").decode()
+    for side in ("no-such", "-x", "HEAD:a.txt", ""):
+        with pytest.raises(ReadError):
+            diff(place, env, side, "worktree")
+    with pytest.raises(ReadError, match="no commit"):
+        read.log(place, env, 1, before="1" * 64)
+    assert [one.subject for one in read.log(place, env, 1).commits] == ["first of two lines"]
+
+
+def test_reading_by_git_runs_and_writes_nothing(tmp_path: Path, git: Git, env: Env) -> None:
+    git(tmp_path, "init", "-q", "--object-format=sha256", "repo")
+    repo = tmp_path / "repo"
+    fill(repo, git)
+    submodule(repo, git)
+    for at in (repo, repo / "sub"):
+        (at / ".gitattributes").write_text("*.txt filter=bad diff=bad\n")
+        for key in ("filter.bad.clean", "filter.bad.process", "diff.bad.textconv", "diff.bad.command", "diff.external"):
+            git(at, "config", key, f"touch {tmp_path}/ran; cat")
+        git(at, "config", "core.fsmonitor", f"touch {tmp_path}/ran")
+        git(at, "config", "core.pager", f"touch {tmp_path}/ran")
+        (at / "a.txt").write_text("changed\n")
+        os.utime(at / "dir" / "b.txt", (1, 1))
+
+    def fingerprint() -> dict[str, tuple[int, bytes]]:
+        found = {str(path): path.stat() for path in (repo / ".git").rglob("*")}
+        return {path: (status.st_mtime_ns, b"%d" % status.st_size) for path, status in found.items()}
+
+    known, place = fingerprint(), locate(repo)
+    read.status(place, env)
+    read.dirty(place, env)
+    read.log(place, env)
+    read.branches(place, env)
+    for old, new in (("HEAD", "worktree"), ("HEAD", "index"), ("index", "worktree"), ("worktree", "HEAD")):
+        diff(place, env, old, new, patch=True)
+    assert fingerprint() == known
+    assert not (tmp_path / "ran").exists()
+
+
+def test_without_a_git_that_can_read_it_the_reason_is_told(tmp_path: Path, git: Git, env: Env) -> None:
+    git(tmp_path, "init", "-q", "--object-format=sha256", "repo")
+    with pytest.raises(ReadError, match="not found on your PATH"):
+        read.status(locate(tmp_path / "repo"), {**env, "PATH": str(tmp_path)})
+    git(tmp_path / "repo", "config", "extensions.refStorage", "of-the-future")
+    with pytest.raises(ReadError, match="unknown repository extension"):
+        read.status(locate(tmp_path / "repo"), env)
