@@ -39,9 +39,6 @@ after(async () => {
   await server.stop();
 });
 
-/** Passes in about half of its runs: what the dialog that asks for a folder does then is not understood yet. */
-const DIALOG = "the second folder dialog of a test loses its answer at times";
-
 const place = (...names: string[]) => {
   const path = join(server.home, ...names);
   mkdirSync(path, { recursive: true });
@@ -146,14 +143,15 @@ describe("cloning a repository", () => {
     assert.ok(!existsSync(join(agent.folder, "work.txt")));
   });
 
-  test("that fails says why in git's words, and what is there already stays", { skip: DIALOG }, async () => {
+  test("that fails says why in git's words, and what is there already stays", async () => {
     const parent = place("clones");
     await clone(join(server.home, "nowhere.git"), parent);
     await window.notification(/could not be cloned: repository '.*nowhere\.git' does not exist/).waitFor();
     await window.shot("clone-failed");
-    await window.command("Notifications: Clear All Notifications");
+    await window.noToasts();
     await clone(remote, parent);
     await window.notification(/shop exists already\. Choose another directory/).waitFor();
+    await window.noToasts();
     await clone("ext::sh -c date", parent);
     await window.notification(/^.*cannot be cloned; use one of https, http, ssh, git, file/).waitFor();
     assert.deepEqual(readdirSync(parent), ["shop"]);
@@ -203,11 +201,11 @@ describe("scanning for repositories", () => {
     assert.equal(await window.repositoryRow("api").count(), 0);
   });
 
-  test("says so when there is none, or none that is new", { skip: DIALOG }, async () => {
+  test("says so when there is none, or none that is new", async () => {
     await window.command("Ralph Loop: Scan for Repositories");
     await window.chooseFolder(place("nothing/here"), "Scan");
     await window.notification("No repository was found in here.").waitFor();
-    await window.command("Notifications: Clear All Notifications"); // three are shown at the most
+    await window.noToasts();
     await window.command("Ralph Loop: Scan for Repositories");
     await window.chooseFolder(place("work/group"), "Scan");
     await window.notification("1 repository found in group, listed already.").waitFor();

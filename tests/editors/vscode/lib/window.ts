@@ -328,6 +328,14 @@ export class Window {
     });
   }
 
+  /** Clears the notifications. VS Code drops what would be the fourth toast within 0.8 s (no person is as fast), and a
+   * progress that can be cancelled stays at least that long: it is let go by itself first. */
+  async noToasts(): Promise<void> {
+    await this.notification("Cancel").first().waitFor({ state: "detached" });
+    await this.command("Notifications: Clear All Notifications");
+    await this.notification("").first().waitFor({ state: "detached" });
+  }
+
   /** A picture in the dark theme and one in the light one. */
   async shot(name: string): Promise<void> {
     for (const [colorScheme, theme] of [
