@@ -13,6 +13,7 @@ from ralph_loop.git.indexfile import read_index
 from ralph_loop.git.locate import Place, locate
 from ralph_loop.git.scratch import ReadError
 from ralph_loop.git.shapes import HEADS, MAX_LISTED, REMOTES, Head, short, shown
+from ralph_loop.git.submodules import ignore_settings
 from ralph_loop.protocol import Branch, Change, ChangeKind, Commit, GitBranches, GitLog, GitStatus
 
 _KINDS: dict[bytes, ChangeKind] = {b"A": "create", b"D": "delete", b"R": "rename", b"T": "typeChange"}
@@ -177,13 +178,22 @@ def _unstaged(git: Reader) -> list[Delta]:
 
 def submodules(git: Reader, known: set[bytes]) -> Iterator[Delta]:
     """The submodules in which something is changed. git would look into them with the commands that they configure."""
+    ignore = ignore_settings(git.place, git.env)
     for entry in read_index(git.git_dir / "index", gitcli.algorithm(git.place, git.env)):
         folder = git.place.root / os.fsdecode(entry.path)
         if entry.mode != int(_SUBMODULE, 8) or entry.path in known or not (folder / ".git").exists():
             continue
-        inner = locate(folder)
-        if inner.root == folder and inner.git and dirty(inner, git.env):
-            yield Delta(b"M", _SUBMODULE, entry.path, entry.path, 0, 0)
+        inner, setting = locate(folder), ignore.get(entry.path)
+        if inner.root == folder and inner.git and setting not in ("all", "dirty"):
+            if _is_changed(inner, git.env, untracked=setting != "untracked"):
+                yield Delta(b"M", _SUBMODULE, entry.path, entry.path, 0, 0)
+
+
+def _is_changed(place: Place, env: Mapping[str, str], untracked: bool) -> bool:
+    tree = head(place, env).sha or gitcli.empty_tree(place, env)
+    with gitcli.scratch(place, env) as git:
+        staged = deltas(git, "diff-index", "--cached", _INTENDED, "--no-renames", tree)
+        return bool(staged or _unstaged(git) or (untracked and _untracked(git)))
 
 
 def _untracked(git: Reader) -> list[bytes]:

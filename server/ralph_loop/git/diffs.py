@@ -16,6 +16,7 @@ from ralph_loop.git.gitcli import instead
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError, Scratch, open_user, reading, scratch
 from ralph_loop.git.shapes import Recorded, Side, limited_patch
+from ralph_loop.git.submodules import unwanted
 from ralph_loop.protocol import MAX_FILES_IN_RECORD, GitDiff
 
 _TYPES = DiffOption.INCLUDE_TYPECHANGE
@@ -52,11 +53,12 @@ def _compared(place: Place, env: Mapping[str, str], old: Side, new: Side, at: by
     with scratch(place, env, recorded.store.objects if recorded else None) as look:
         hidden = frozenset[bytes]()
         look.settle(files="worktree" in (old, new))
+        found = _between(place, look, old, new)
         if "worktree" in (old, new):
-            hidden = look.hidden()
+            hidden = look.hidden() | unwanted(place, env, found)
         elif "index" in (old, new):
             hidden = look.intended()
-        return _told(look.repo, _between(place, look, old, new), at, patch, hidden)
+        return _told(look.repo, found, at, patch, hidden)
 
 
 def _between(place: Place, look: Scratch, old: Side, new: Side) -> pygit2.Diff:
@@ -105,6 +107,9 @@ def _side(place: Place, look: Scratch, side: Side) -> pygit2.Tree:
     try:
         return look.tree(str(found.id))
     except pygit2.GitError as error:
+        if isinstance(found, pygit2.Commit | pygit2.Tag):
+            text = f"The files of {side} are not here: {place.root} is a partial clone, or damaged."
+            raise ReadError(f"{text} `git ls-tree {side}` there fetches them, or tells more.") from error
         raise ReadError(f"{side} in {place.root} is neither a commit nor a tree.") from error
 
 

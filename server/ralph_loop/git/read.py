@@ -20,6 +20,7 @@ from ralph_loop.git.indexfile import quickly_cached_tree
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError, open_user, scratch
 from ralph_loop.git.shapes import HEADS, MAX_LISTED, REMOTES, Head, short, shown
+from ralph_loop.git.submodules import unwanted
 from ralph_loop.protocol import Branch, Change, Commit, GitBranches, GitLog, GitStatus
 
 WORKTREE = (
@@ -67,7 +68,8 @@ def dirty(place: Place, env: Mapping[str, str]) -> frozenset[bytes]:
         diffs.append(index.diff_to_tree(look.tree(_head(open_user(place)).sha)))
         missing = {delta.new_file.raw_path for delta in diffs[0].deltas if delta.status == DeltaStatus.DELETED}
         sides = [side for diff in diffs for delta in diff.deltas for side in (delta.old_file, delta.new_file)]
-        return frozenset(side.raw_path for side in sides) - (missing & look.hidden() if missing else missing)
+        hidden = missing & look.hidden() if missing else missing
+        return frozenset(side.raw_path for side in sides) - hidden - unwanted(place, env, diffs[0])
 
 
 @instead(cliread.log)
@@ -174,6 +176,7 @@ def _worktree(
             if any(delta.new_file.id == _EMPTY for delta in diff.deltas):
                 intended = look.intended()
             staged = listed(repo, diff, MAX_LISTED, without=conflicts | intended).files
+        hidden |= unwanted(place, env, unstaged)
         files = listed(repo, unstaged, MAX_LISTED, without=untracked | conflicts | hidden).files
         files = [attrs.evolve(one, kind="create") if one.path.encode() in intended else one for one in files]
         return (

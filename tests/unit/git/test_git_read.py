@@ -384,6 +384,10 @@ def test_a_content_that_is_not_here_costs_its_lines_only(tmp_path: Path, repo: P
     assert kinds(found.files) == {"a.txt": "modify", "b.txt": "create"}
     assert [(one.added, one.removed, one.binary) for one in found.files] == [(0, 0, True), (1, 0, False)]
     assert "Binary files a/a.txt and b/a.txt differ" in (found.patch or "")
+    git(tmp_path, "clone", "-q", "--filter=tree:0", f"file://{repo}", "treeless")
+    assert status(tmp_path / "treeless", env).unstaged == []
+    with pytest.raises(ReadError, match=r"HEAD~1 are not here: .* is a partial clone"):
+        diff(locate(tmp_path / "treeless"), env, "HEAD~1", "HEAD")
     head = git(repo, "rev-parse", "HEAD:a.txt").decode().strip()
     (repo / ".git/objects" / head[:2] / head[2:]).unlink()  # damaged
     (repo / "a.txt").write_text("third\n")

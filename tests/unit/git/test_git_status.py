@@ -267,6 +267,66 @@ def ignored(folder: Path, git: Git) -> None:
     (folder / ".git" / "info" / "exclude").write_text("w\n")
 
 
+def folder_became_a_link(folder: Path, git: Git) -> None:
+    (folder / "dir").rename(folder / "moved")
+    (folder / "dir").symlink_to("moved")
+
+
+def file_became_a_folder(folder: Path, git: Git) -> None:
+    (folder / "a.txt").unlink()
+    (folder / "a.txt").mkdir()
+    (folder / "a.txt" / "inside").write_text("x\n")
+
+
+def tracked_became_a_repository(folder: Path, git: Git) -> None:
+    second(folder, git).rename(folder / "inner")
+    (folder / "dir" / "b.txt").unlink()
+    (folder / "dir").rmdir()
+    (folder / "inner").rename(folder / "dir")
+
+
+def only_out_of_the_index(folder: Path, git: Git) -> None:
+    git(folder, "rm", "-q", "--cached", "a.txt", "dir/b.txt")
+
+
+def renamed_and_changed(folder: Path, git: Git) -> None:
+    git(folder, "mv", "a.txt", "A.TXT")
+    with (folder / "A.TXT").open("a") as file:
+        file.write("more\n")
+    git(folder, "mv", "run.sh", "gone.sh")
+    (folder / "gone.sh").unlink()
+
+
+def without_case(folder: Path, git: Git) -> None:
+    git(folder, "config", "core.ignoreCase", "true")
+    (folder / ".gitignore").write_text("*.LOG\n")
+    (folder / "x.log").write_text("x\n")
+    (folder / "new").write_text("x\n")
+    (folder / "dir" / "b.txt").write_text("changed\n")
+
+
+def submodule_to_be_ignored(folder: Path, git: Git) -> None:
+    submodule_dirty(folder, git)
+    git(folder, "config", "submodule.sub.ignore", "dirty")
+
+
+def untracked_in_submodule_to_be_ignored(folder: Path, git: Git) -> None:
+    submodule_with_untracked(folder, git)
+    git(folder, "config", "-f", ".gitmodules", "submodule.sub.ignore", "untracked")
+    git(folder, "commit", "-qam", "ignored")
+
+
+def moved_submodule_to_be_ignored(folder: Path, git: Git) -> None:
+    submodule_moved(folder, git)
+    git(folder, "config", "-f", ".gitmodules", "submodule.sub.ignore", "all")
+    git(folder, "commit", "-qam", "ignored")
+
+
+def special_files(folder: Path, git: Git) -> None:
+    os.mkfifo(folder / "fifo")
+    (folder / "empty" / "folder").mkdir(parents=True)
+
+
 def only_touched(folder: Path, git: Git) -> None:
     for name in ("a.txt", "run.sh"):
         os.utime(folder / name, (1, 1))
@@ -279,6 +339,9 @@ STATES: dict[str, State] = {
         submodule_with_untracked, submodule_not_there, nested, sparse, sparse_and_there, sparse_index_and_there,
         skip_worktree_and_there, staged_outside_sparse, all_conflicts, everything_staged, nothing_staged, links, names,
         intent_to_add, assume_unchanged, line_endings, modes_that_do_not_count, ignored, only_touched,
+        folder_became_a_link, file_became_a_folder, tracked_became_a_repository,
+        only_out_of_the_index, renamed_and_changed, without_case, submodule_to_be_ignored,
+        untracked_in_submodule_to_be_ignored, moved_submodule_to_be_ignored, special_files,
     )
 } | {
     name: in_progress(*command)
