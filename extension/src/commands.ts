@@ -8,7 +8,7 @@ import { type DocumentTarget, showDiff } from "./documents";
 import { canCancel, canPauseNow, canResume, isActive, need, toggleCommand } from "./loops";
 import { show } from "./notify";
 import type { Change, Snapshot } from "./protocol";
-import { refusal, RefusedError, untrusted } from "./refusal";
+import { FailedError, refusal, RefusedError, untrusted } from "./refusal";
 import type { Requests } from "./requests";
 import { selectAgent, selectModel, selectPreset } from "./select";
 import { Starter } from "./start";
@@ -80,7 +80,7 @@ export function registerCommands(ctx: Ctx, views: Views): vscode.Disposable {
 function tell(ctx: Ctx, error: unknown): void {
   const { message, buttons } = refusal(error);
   ctx.log.warn(message);
-  const severity = error instanceof RefusedError ? "information" : "error";
+  const severity = error instanceof RefusedError && !(error instanceof FailedError) ? "information" : "error";
   void show({ severity, message, buttons });
 }
 

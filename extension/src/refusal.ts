@@ -38,6 +38,11 @@ export class RefusedError extends Error {
   }
 }
 
+/** A command that was tried and did not work: an error, with what to do. */
+export class FailedError extends RefusedError {
+  override name = "FailedError";
+}
+
 export function untrusted(): RefusedError {
   return new RefusedError(
     "No loop can be started or changed in Restricted Mode, because an agent runs what a repository contains. Trust the workspace first.",

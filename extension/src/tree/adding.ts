@@ -6,7 +6,7 @@ import * as vscode from "vscode";
 import type { Ctx } from "../ctx";
 import { show } from "../notify";
 import { ERRORS, type FoundRepo, type Repo } from "../protocol";
-import { codeOf, RefusedError } from "../refusal";
+import { codeOf, FailedError, RefusedError } from "../refusal";
 import type { LongRequests } from "../requests";
 import { count, words } from "../text";
 import { cloneFailure } from "./failure";
@@ -59,7 +59,7 @@ async function clone(ctx: Ctx, url: string, directory: string): Promise<Repo> {
     const stderr = (error as { data?: { stderr?: unknown } }).data?.stderr;
     if (codeOf(error) !== ERRORS.gitFailed || typeof stderr !== "string") throw error;
     ctx.log.error(words(error));
-    throw new RefusedError(`The repository could not be cloned: ${cloneFailure(stderr)}`, [
+    throw new FailedError(`The repository could not be cloned: ${cloneFailure(stderr)}`, [
       { title: "Try Again", command: "ralphLoop.cloneRepository" },
       { title: "Show Log", command: "ralphLoop.showHelperLog" },
     ]);

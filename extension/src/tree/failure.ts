@@ -17,3 +17,8 @@ export function gitFailure({ stdout, stderr }: { stdout: string; stderr: string 
   const reasons = said.filter((line) => !/^(hint:|To )/.test(line));
   return (reasons.length > 0 ? reasons : said).join(" · ");
 }
+
+/** A push was rejected because the remote has commits that are not here. */
+export function isBehind({ stderr }: { stderr: string }): boolean {
+  return /\[rejected\].*\((fetch first|non-fast-forward)\)/.test(stderr);
+}

@@ -5,23 +5,26 @@ import * as vscode from "vscode";
 
 import type { Ctx } from "../ctx";
 import { type Branch, ERRORS, type GitOutput, type Repo } from "../protocol";
-import { codeOf, RefusedError, untrusted } from "../refusal";
+import { codeOf, FailedError, RefusedError, untrusted } from "../refusal";
 import { count, firstLine, words } from "../text";
-import { gitFailure } from "./failure";
+import { gitFailure, isBehind } from "./failure";
 import { dirtyPaths } from "./rows";
 
 type Run = (force: boolean) => Promise<GitOutput>;
 
-export async function pull(ctx: Ctx, { path: workspace }: Repo): Promise<void> {
-  await git(ctx, "Pull", workspace, (force) => ctx.connection.request("ralph/git/pull", { workspace, force }));
+export async function pull(ctx: Ctx, repo: Repo): Promise<void> {
+  const workspace = repo.path;
+  await git(ctx, "Pull", repo, (force) => ctx.connection.request("ralph/git/pull", { workspace, force }));
 }
 
-export async function push(ctx: Ctx, { path: workspace }: Repo): Promise<void> {
-  await git(ctx, "Push", workspace, (force) => ctx.connection.request("ralph/git/push", { workspace, force }));
+export async function push(ctx: Ctx, repo: Repo): Promise<void> {
+  const workspace = repo.path;
+  await git(ctx, "Push", repo, (force) => ctx.connection.request("ralph/git/push", { workspace, force }));
 }
 
 /** Commits what is staged; if nothing is, all changes after a question. */
-export async function commit(ctx: Ctx, { path: workspace, name }: Repo): Promise<void> {
+export async function commit(ctx: Ctx, repo: Repo): Promise<void> {
+  const { path: workspace, name } = repo;
   const status = await ctx.connection.request("ralph/git/status", { workspace });
   const paths = dirtyPaths(status);
   if (paths.length === 0) throw new RefusedError(`There is nothing to commit in ${name}.`);
@@ -35,7 +38,7 @@ export async function commit(ctx: Ctx, { path: workspace, name }: Repo): Promise
     ignoreFocusOut: true,
   });
   if (!message?.trim()) return;
-  await git(ctx, "Commit", workspace, async (force) => {
+  await git(ctx, "Commit", repo, async (force) => {
     if (all) {
       const added = await ctx.connection.request("ralph/git/add", { workspace, paths, force });
       if (added.exitCode !== 0) return added;
@@ -44,7 +47,8 @@ export async function commit(ctx: Ctx, { path: workspace, name }: Repo): Promise
   });
 }
 
-export async function checkout(ctx: Ctx, { path: workspace, name }: Repo): Promise<void> {
+export async function checkout(ctx: Ctx, repo: Repo): Promise<void> {
+  const { path: workspace, name } = repo;
   const { branches } = await ctx.connection.request("ralph/git/branches", { workspace });
   const create = { label: "$(plus) Create new branch…" };
   const items: (vscode.QuickPickItem & { branch?: Branch })[] = [create];
@@ -61,7 +65,7 @@ export async function checkout(ctx: Ctx, { path: workspace, name }: Repo): Promi
   if (!chosen) return;
   if (chosen.branch) {
     const branch = chosen.branch.name;
-    await git(ctx, "Checkout", workspace, (force) =>
+    await git(ctx, "Checkout", repo, (force) =>
       ctx.connection.request("ralph/git/checkout", { workspace, branch, force }),
     );
     return;
@@ -71,15 +75,16 @@ export async function checkout(ctx: Ctx, { path: workspace, name }: Repo): Promi
     prompt: "Name of the new branch",
   });
   if (!branch?.trim()) return;
-  await git(ctx, "Create Branch", workspace, (force) =>
+  await git(ctx, "Create Branch", repo, (force) =>
     ctx.connection.request("ralph/git/branch", { workspace, name: branch.trim(), force }),
   );
-  await git(ctx, "Checkout", workspace, (force) =>
+  await git(ctx, "Checkout", repo, (force) =>
     ctx.connection.request("ralph/git/checkout", { workspace, branch: branch.trim(), force }),
   );
 }
 
-export async function reset(ctx: Ctx, { path: workspace, name }: Repo): Promise<void> {
+export async function reset(ctx: Ctx, repo: Repo): Promise<void> {
+  const { path: workspace, name } = repo;
   const status = await ctx.connection.request("ralph/git/status", { workspace });
   const n = dirtyPaths(status).length;
   const confirm = "Reset";
@@ -92,7 +97,7 @@ export async function reset(ctx: Ctx, { path: workspace, name }: Repo): Promise<
     confirm,
   );
   if (chosen !== confirm) return;
-  const done = await git(ctx, "Reset", workspace, (force) =>
+  const done = await git(ctx, "Reset", repo, (force) =>
     ctx.connection.request("ralph/git/reset", { workspace, confirm: true, force }),
   );
   if (done?.stdout.trim()) void vscode.window.showInformationMessage(`${name}: ${done.stdout.trim()}`);
@@ -109,9 +114,9 @@ export async function removeRepository(ctx: Ctx, { repoId, name }: Repo): Promis
 }
 
 /** Runs git, and once more by force if a person wants so although a loop works there. */
-async function git(ctx: Ctx, what: string, workspace: string, run: Run): Promise<GitOutput | undefined> {
+async function git(ctx: Ctx, what: string, repo: Repo, run: Run): Promise<GitOutput | undefined> {
   if (!vscode.workspace.isTrusted) throw untrusted();
-  const place = basename(workspace);
+  const place = basename(repo.path);
   const options = { location: vscode.ProgressLocation.Window, title: `Ralph Loop: ${what} in ${place}` };
   const tryIt = (force: boolean) => vscode.window.withProgress(options, () => run(force));
   let output: GitOutput;
@@ -126,9 +131,10 @@ async function git(ctx: Ctx, what: string, workspace: string, run: Run): Promise
     output = await tryIt(true);
   }
   const said = [output.stdout, output.stderr].filter(Boolean).join("\n").trim();
-  ctx.log.info(`${what} in ${workspace}: exit code ${output.exitCode}\n${said}`);
+  ctx.log.info(`${what} in ${repo.path}: exit code ${output.exitCode}\n${said}`);
   if (output.exitCode !== 0) {
-    throw new RefusedError(`${what} in ${place} failed: ${firstLine(gitFailure(output), 400)}`, [
+    throw new FailedError(`${what} in ${place} failed: ${firstLine(gitFailure(output), 400)}`, [
+      ...(isBehind(output) ? [{ title: "Pull", command: "ralphLoop.repository.pull", arguments: [{ repo }] }] : []),
       { title: "Show Log", command: "ralphLoop.showHelperLog" },
     ]);
   }

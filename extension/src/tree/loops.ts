@@ -7,13 +7,13 @@ import { isActive } from "../loops";
 import type { Change, IterationRecord, Repo, Snapshot } from "../protocol";
 import { words } from "../text";
 import { fileItem, treeItem } from "./item";
-import { changeRow, iterationRow, loopRow, type Row } from "./rows";
+import { changeRow, iterationRow, loopRow, placeOf, type Row } from "./rows";
 
 const PAGE = 30;
 
 export type LoopNode =
   | { kind: "loop"; runId: string; loop: Snapshot }
-  | { kind: "repository"; repo: Repo; shown: number }
+  | { kind: "repository"; repo: Repo; place: string; shown: number }
   | { kind: "iteration"; runId: string; workspace: string; iteration: number; record: IterationRecord }
   | { kind: "file"; runId: string; workspace: string; iteration: number; change: Change }
   | { kind: "note"; id: string; text: string; more?: LoopNode };
@@ -64,9 +64,9 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
       case "loop":
         return treeItem(node.runId, loopRow(node.loop, now), Collapsed);
       case "repository": {
-        const { repo } = node;
+        const { repo, place } = node;
         const isOpen = (vscode.workspace.workspaceFolders ?? []).some(({ uri }) => uri.fsPath === repo.path);
-        const row: Row = { label: repo.name, description: "", tooltip: repo.path, icon: "repo", context: "past" };
+        const row: Row = { label: repo.name, description: place, tooltip: repo.path, icon: "repo", context: "past" };
         return treeItem(repo.repoId, row, repo.missing ? None : isOpen ? Expanded : Collapsed);
       }
       case "iteration": {
@@ -117,10 +117,8 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
       ]);
       const active = loops.filter(isActive).map((loop) => this.#loop(loop));
       for (const loop of loops) this.ctx.take(loop); // after: what is shown already is not drawn again
-      return [
-        ...active,
-        ...repos.filter(({ lastRunId }) => lastRunId !== undefined).map((repo) => this.#repository(repo)),
-      ];
+      const used = repos.filter(({ lastRunId }) => lastRunId !== undefined);
+      return [...active, ...used.map((repo) => this.#repository(repo, placeOf(repo, used)))];
     }
     switch (node.kind) {
       case "repository": {
@@ -171,13 +169,10 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
     return node;
   }
 
-  #repository(repo: Repo): LoopNode {
+  #repository(repo: Repo, place: string): LoopNode {
     const known = this.#nodes.get(repo.repoId);
-    if (known?.kind === "repository") {
-      known.repo = repo;
-      return known;
-    }
-    const node: LoopNode = { kind: "repository", repo, shown: PAGE };
+    if (known?.kind === "repository") return Object.assign(known, { repo, place });
+    const node: LoopNode = { kind: "repository", repo, place, shown: PAGE };
     this.#nodes.set(repo.repoId, node);
     return node;
   }

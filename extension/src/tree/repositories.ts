@@ -7,7 +7,7 @@ import { isActive } from "../loops";
 import type { GitStatus, Repo, Snapshot } from "../protocol";
 import { words } from "../text";
 import { treeItem } from "./item";
-import { repoRow } from "./rows";
+import { placeOf, repoRow } from "./rows";
 
 export interface RepoNode {
   repo: Repo;
@@ -58,7 +58,12 @@ export class RepositoriesView implements vscode.TreeDataProvider<RepoNode>, vsco
 
   async getTreeItem(node: RepoNode): Promise<vscode.TreeItem> {
     const { repo } = node;
-    return treeItem(`repository ${repo.repoId}`, repoRow(repo, await this.#status(repo), this.#loops.get(repo.repoId)));
+    const place = placeOf(
+      repo,
+      [...this.#nodes.values()].map((other) => other.repo),
+    );
+    const row = repoRow(repo, place, await this.#status(repo), this.#loops.get(repo.repoId));
+    return treeItem(`repository ${repo.repoId}`, row);
   }
 
   async getChildren(node?: RepoNode): Promise<RepoNode[]> {

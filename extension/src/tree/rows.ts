@@ -86,11 +86,27 @@ export function changeRow(change: Change, context: string): Row {
   };
 }
 
-export function repoRow(repo: Repo, status: GitStatus | undefined, loop: Snapshot | undefined): Row {
+/** What tells a repository from others of its name: the folders above it, as few as it takes. Empty if its name does. */
+export function placeOf(repo: Repo, all: readonly Repo[]): string {
+  const above = ({ path }: Repo, depth: number) =>
+    path
+      .split("/")
+      .slice(-1 - depth, -1)
+      .join("/");
+  const others = all.filter(({ repoId, name }) => repoId !== repo.repoId && name === repo.name);
+  const isShared = (depth: number) => others.some((other) => above(other, depth) === above(repo, depth));
+  let depth = 0;
+  while (isShared(depth) && depth < repo.path.split("/").length) depth++;
+  return above(repo, depth);
+}
+
+/** `place` is what `placeOf` says. */
+export function repoRow(repo: Repo, place: string, status: GitStatus | undefined, loop: Snapshot | undefined): Row {
   const icon = loop && isActive(loop) ? loopIcon(loop, loopSummary(loop).text)[0] : "repo";
+  const says = repo.missing ? "the folder is gone" : repo.git ? gitWords(status, repo.branch) : "no git repository";
   return {
     label: repo.name,
-    description: repo.missing ? "the folder is gone" : repo.git ? gitWords(status, repo.branch) : "no git repository",
+    description: [place, says].filter(Boolean).join("  "),
     tooltip: [repo.path, ...(repo.trusted ? [] : ["Not trusted: only loops that a person starts"])].join("\n"),
     icon: repo.missing ? "warning" : icon,
     context: ["repository", repo.missing ? "missing" : "here", ...(repo.git && !repo.missing ? ["git"] : [])].join(" "),

@@ -3,7 +3,15 @@ import { test } from "node:test";
 
 import { ERRORS, type GitStatus, type Repo } from "../../../extension/src/protocol";
 import { refusal } from "../../../extension/src/refusal";
-import { changeRow, dirtyPaths, gitWords, iterationRow, loopRow, repoRow } from "../../../extension/src/tree/rows";
+import {
+  changeRow,
+  dirtyPaths,
+  gitWords,
+  iterationRow,
+  loopRow,
+  placeOf,
+  repoRow,
+} from "../../../extension/src/tree/rows";
 import { iteration, loop } from "./sample";
 
 const NOW = new Date("2026-11-22T12:00:00.000Z");
@@ -93,14 +101,27 @@ test("a repository says its branch, its distance to the remote, and what is chan
   assert.equal(gitWords(busy), "main  ↑1 ↓2  merge under way  1 conflict  3 changed");
   assert.deepEqual(dirtyPaths(busy), ["src/a.ts", "b", "c"]);
   assert.equal(gitWords({ ...DETACHED, detached: true }), "01234567");
-  const row = repoRow(REPO, status(), loop());
+  const row = repoRow(REPO, "", status(), loop());
   assert.deepEqual([row.label, row.icon, row.context], ["shop", "sync~spin", "repository here git"]);
-  const gone = repoRow({ ...REPO, missing: true }, undefined, undefined);
+  const gone = repoRow({ ...REPO, missing: true }, "old", undefined, undefined);
   assert.deepEqual(
     [gone.description, gone.icon, gone.context],
-    ["the folder is gone", "warning", "repository missing"],
+    ["old  the folder is gone", "warning", "repository missing"],
   );
-  assert.equal(repoRow({ ...REPO, git: false }, undefined, undefined).context, "repository here");
+  assert.equal(repoRow({ ...REPO, git: false }, "", undefined, undefined).context, "repository here");
+});
+
+test("repositories of one name are told apart by as few folders as it takes", () => {
+  const all = ["/home/me/a/shop", "/home/me/b/shop", "/srv/b/shop", "/shop", "/home/me/api"].map((path, n) => ({
+    ...REPO,
+    repoId: String(n),
+    name: path.slice(path.lastIndexOf("/") + 1),
+    path,
+  }));
+  assert.deepEqual(
+    all.map((repo) => placeOf(repo, all)),
+    ["a", "me/b", "srv/b", "", ""],
+  );
 });
 
 test("files that were changed meanwhile are named, with what to do", () => {

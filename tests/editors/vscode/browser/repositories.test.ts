@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { BrowserContext, Locator } from "playwright-core";
 
@@ -89,9 +89,10 @@ describe("a repository with a remote", () => {
   test("says why a push is rejected, and pushes when that is mended", async () => {
     await pushedByOthers("second.txt");
     await window.act(window.repositoryRow("shop"), "Push");
-    await window.notification(/Push in shop failed: .*\[rejected\].*fetch first/).waitFor();
+    const rejected = window.notification(/Push in shop failed: .*\[rejected\].*fetch first/);
+    await rejected.waitFor();
     await window.shot("push-rejected");
-    await window.act(window.repositoryRow("shop"), "Pull");
+    await rejected.getByText("Pull", { exact: true }).click();
     await window.notification(/Pull in shop failed: .*divergent branches/).waitFor();
     await git(server, agent.folder, "pull", "-q", "--rebase");
     await window.act(window.repositoryRow("shop"), "Push");
@@ -132,7 +133,8 @@ describe("cloning a repository", () => {
     await told.waitFor();
     await window.shot("cloned");
     assert.equal(readFileSync(join(parent, "shop/README.md"), "utf8"), "# shop\n");
-    await window.repositoryRow("shop").nth(1).waitFor();
+    for (const place of ["clones", basename(server.home)])
+      await window.repositoryRow(new RegExp(`shop${place} `)).waitFor();
     await told.getByText("Start Loop", { exact: true }).click();
     await window.answer("Work in the clone");
     await window.until(
