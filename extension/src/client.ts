@@ -61,7 +61,7 @@ export class Connection implements vscode.Disposable {
     });
   }
 
-  /** Connects if a helper is there; installs nothing. Never rejects: the state tells. */
+  /** Connects if a helper is there; installs one only in place of an older one. Never rejects: the state tells. */
   async connect(): Promise<void> {
     await this.#open(false).catch((error: unknown) => {
       this.log.error(words(error));
@@ -148,7 +148,7 @@ export class Connection implements vscode.Disposable {
     try {
       this.#set({ kind: "busy", doing: "looking for the helper" });
       let helper = await this.finder.find();
-      if (!helper && mayInstall) {
+      if (!helper && (mayInstall || (await this.finder.isUpgrade()))) {
         this.#set({ kind: "busy", doing: "installing the helper" });
         helper = await this.finder.install();
       }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as vscode from "vscode";
 
-import { bundle, type Bundle, install, installed } from "./install";
+import { bundle, type Bundle, install, installed, isUpgrade } from "./install";
 import { findPython } from "./python";
 import { configuredHelper, type Helper, HelperError, helperOnPath } from "./server";
 import { setValue, strings } from "./settings";
@@ -40,6 +40,12 @@ export class HelperFinder {
     if (onPath) return onPath;
     const ours = await bundle(this.#extension).catch(() => undefined); // told when it is to be installed
     return ours && installed(this.#storage, ours);
+  }
+
+  /** The helper that is wanted is of another version of this extension: the one that it brings takes its place. */
+  async isUpgrade(): Promise<boolean> {
+    const ours = await bundle(this.#extension).catch(() => undefined);
+    return ours !== undefined && isUpgrade(this.#storage, ours);
   }
 
   /** Installs the helper that the extension brings. Rejects with HelperError, or CancellationError. */

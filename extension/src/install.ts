@@ -100,6 +100,15 @@ export async function others(storage: string, { id }: Bundle): Promise<string[]>
   return names.filter((name) => name !== id && !name.endsWith(".lock")).map((name) => join(folder, name));
 }
 
+/** Another version of the extension has installed its helper here, wholly: a person wanted one. */
+export async function isUpgrade(storage: string, bundle: Bundle): Promise<boolean> {
+  for (const folder of await others(storage, bundle)) {
+    const names = await readdir(folder).catch(() => [] as string[]);
+    if (names.includes("ready.json")) return true;
+  }
+  return false;
+}
+
 /** Runs a command, its output to the log. Rejects with the end of what it printed. */
 function execute(argv: string[], cwd: string, { signal, log }: Steps): Promise<void> {
   const [file = "", ...args] = argv;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 
-import type { Bundle } from "../../../extension/src/install";
+import { type Bundle, isUpgrade } from "../../../extension/src/install";
 import type { Health, ServiceStatus } from "../../../extension/src/protocol";
 import { type Ask, removeOld } from "../../../extension/src/upgrade";
 
@@ -83,4 +83,14 @@ test("an old install that the service still starts from stays", async () => {
   writeFileSync(unit, serve("0.1.0-aaaaaaaa"));
   await removeOld(storage, BUNDLE, "0.2.0", helper("0.2.0", 0, "0.1.0-aaaaaaaa"));
   assert.ok(left());
+});
+
+test("only a whole install of another version makes it an upgrade", async () => {
+  assert.equal(await isUpgrade(storage, BUNDLE), false);
+  writeFileSync(join(storage, "helper", BUNDLE.id, "ready.json"), "{}");
+  assert.equal(await isUpgrade(storage, BUNDLE), false);
+  writeFileSync(join(storage, "helper/0.1.0-aaaaaaaa/ready.json"), "{}");
+  assert.equal(await isUpgrade(storage, BUNDLE), true);
+  rmSync(join(storage, "helper"), { recursive: true });
+  assert.equal(await isUpgrade(storage, BUNDLE), false);
 });

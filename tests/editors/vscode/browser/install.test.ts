@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { BrowserContext } from "playwright-core";
 
@@ -33,8 +34,23 @@ function bundleId(): string {
   return `${wheel.split("-")[1] ?? ""}-${hash.digest("hex").slice(0, 8)}`;
 }
 
-describe("first use", () => {
-  test("installs the helper, over a half-finished install, and runs a loop", async () => {
+/** The wheel of a newer version: the helper of the checkout with another number. */
+function newerWheel(folder: string, version: string): string {
+  for (const name of ["server", "pyproject.toml", "README.md", "LICENSE"])
+    cpSync(join(ROOT, name), join(folder, name), { recursive: true });
+  for (const name of ["pyproject.toml", "server/ralph_loop/__init__.py"]) {
+    const text = readFileSync(join(folder, name), "utf8");
+    writeFileSync(join(folder, name), text.replace(/^((__)?version(__)? = ").*"$/m, `$1${version}"`));
+  }
+  execFileSync(join(ROOT, ".venv/bin/python"), ["-m", "hatchling", "build", "-t", "wheel", "-d", "dist"], {
+    cwd: folder,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  return join(folder, "dist", `ralph_loop-${version}-py3-none-any.whl`);
+}
+
+describe("the helper that the extension brings", () => {
+  test("is installed at first use, over a half-finished install, runs a loop, and is replaced by a newer one", async () => {
     const server = await CodeServer.start({
       settings: { "ralphLoop.agent": "demo" },
       env: { RALPH_DEMO_DELAY_MS: "20" },
@@ -69,6 +85,32 @@ describe("first use", () => {
       assert.match(await window.outputText(), /^▶ First — demo/, "the prompt was not lost");
 
       await window.reload();
+      await window.waitForStatus(/done/);
+      const helpers = server.processes(/ralph_loop serve/);
+      assert.deepEqual(
+        helpers.map(({ command }) => command.includes(`/${bundleId()}/`)),
+        [true],
+      );
+
+      // a newer extension: its window connects by itself, and the helper that rests makes room
+      const brought = join(server.extension(), "helper");
+      const wheel = newerWheel(join(server.home, "newer"), "0.9.0");
+      rmSync(join(brought, readdirSync(brought).find((name) => name.endsWith(".whl")) ?? ""));
+      cpSync(wheel, join(brought, basename(wheel)));
+      await window.reload();
+      await window.notification("installing the helper").waitFor();
+      await window.waitForStatus(/done/, 180_000);
+      await window.until(
+        "the older install gone",
+        () => Promise.resolve(existsSync(ours)),
+        (isThere) => !isThere,
+      );
+      const [newer] = server.processes(/ralph_loop serve/);
+      assert.match(newer?.command ?? "", /\/helper\/0\.9\.0-/);
+      assert.match(await window.outputText(), /^▶ First — demo/, "what the older one recorded is there");
+      await window.item.click();
+      await window.answer("Second");
+      await window.waitForStatus(/^\$\(sync~spin\) Ralph \d\/50$/);
       await window.waitForStatus(/done/);
       await window.close();
     } catch (error) {

@@ -120,6 +120,12 @@ export class CodeServer {
     return files.map((name) => readFileSync(join(logs, name), "utf8")).join("");
   }
 
+  /** The folder of the installed extension, this server's own copy. */
+  extension(): string {
+    const name = readdirSync(join(this.home, "ext")).find((name) => name.startsWith("ralph-loop."));
+    return join(this.home, "ext", name ?? "");
+  }
+
   /** Processes of this server, its windows and their loops that match, so that a test can find an orphan. */
   processes(pattern?: RegExp): Process[] {
     return processesOf(this.home, pattern);
