@@ -166,7 +166,7 @@ describe("a loop in the window", () => {
     );
   });
 
-  test("is shown as interrupted when its helper is killed, by a new connection, and is resumed", async () => {
+  test("is shown as interrupted when its helper is killed, by a new connection, and is resumed", async (t) => {
     await start("Outlive the helper");
     await window.until(
       "the output",
@@ -176,8 +176,10 @@ describe("a loop in the window", () => {
     const helpers = server.processes(/ralph_loop serve/);
     assert.equal(helpers.length, 1);
     const before = waits(server.clientLog());
+    const killed = Date.now();
     for (const { pid } of helpers) process.kill(pid, "SIGKILL");
     await window.waitForStatus(/interrupted/);
+    t.diagnostic(`${Date.now() - killed} ms from the kill to the right status`);
     // what the machine takes to start a helper is not ours, but our own waiting is: under 3 s, the window's alone
     const waited = waits(server.clientLog()).slice(before.length);
     assert.ok(waited.length > 0);
