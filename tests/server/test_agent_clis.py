@@ -101,6 +101,28 @@ def test_a_line_that_is_cut_off_in_the_middle(client: Client, repo: Path, fake: 
     assert end["stopReason"] == "completed"
 
 
+def test_codex_in_its_older_dialect_among_odd_bytes(client: Client, repo: Path, fake: Fake) -> None:
+    said = [
+        {"type": "agent_reasoning", "text": DONE},
+        {"type": "exec_command_begin", "call_id": "1", "command": ["bash", "-lc", "npm test"]},
+        {"type": "exec_command_end", "call_id": "1", "exit_code": 1, "stdout": DONE, "stderr": ""},
+        {"type": "token_count", "info": {"total_token_usage": {"input_tokens": 10, "output_tokens": 2}}},
+        {"type": "agent_message", "message": f"All done.\n{DONE}"},
+        {"type": "task_complete", "last_agent_message": f"All done.\n{DONE}"},
+    ]
+    lines = [json.dumps({"id": "0", "msg": message}).encode() + b"\r\n" for message in said]
+    cli = fake("codex").plays(b"\xef\xbb\xbf", b"\0\xff\xfe\r\n", b"50%\r100%\r", *lines, err="noise \x1b[31m")
+    end = ended(client, repo, cli, "codex")
+    (record,) = records(client, end["runId"])
+    assert (end["stopReason"], record["promise"], record["message"]) == (
+        "completed",
+        "completion",
+        f"All done.\n{DONE}",
+    )
+    assert (record["tools"], record["tokens"]) == ({"command_execution": 1}, {"input": 10, "output": 2})
+    assert record["errors"] == [f"command_execution: exit code 1: {DONE}"]
+
+
 REFUSED: list[tuple[str, list[Any], int, str, bool]] = [
     ("claude", claude("API Error: 401", is_error=True, api_error_status=401), 1, "auth", True),
     ("claude", claude("API Error: 402 no credit", is_error=True, api_error_status=402), 1, "payment", False),
@@ -170,6 +192,28 @@ def test_a_reset_time_is_waited_for(client: Client, repo: Path, fake: Fake) -> N
     end = client.settled(run)
     assert (end["stopReason"], end["iteration"]) == ("completed", 2)
     assert [record["status"] for record in records(client, run)] == ["interrupted", "completed"]
+
+
+SECONDS = 7200
+IN_A_FIELD: list[tuple[str, Any]] = [
+    ("codex", {"type": "turn.failed", "error": {"code": "rate_limit_exceeded", "resetsInSeconds": SECONDS}}),
+    ("gemini", {"type": "result", "status": "error", "error": {"code": 429, "message": f"retryDelay: {SECONDS}s"}}),
+    ("copilot", {"type": "session.error", "data": {"statusCode": 429, "retryAfterMs": SECONDS * 1000}}),
+    ("opencode", {"type": "error", "error": {"name": "APIError", "data": {
+        "statusCode": 429, "responseHeaders": {"Retry-After-Ms": str(SECONDS * 1000)}}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("agent", "record"), IN_A_FIELD)
+def test_a_wait_that_a_field_of_the_error_tells(
+    client: Client, repo: Path, fake: Fake, agent: str, record: Any
+) -> None:
+    began = datetime.now(UTC).timestamp()
+    run = start(client, repo, fake(agent).plays(record, code=1), agent)
+    waiting = client.settled(run, "waiting")
+    assert SECONDS - 1 < datetime.fromisoformat(waiting["waitingUntil"]).timestamp() - began < SECONDS + 60
+    assert [record["status"] for record in records(client, run)] == ["interrupted"]
+    client("cancel", runId=run)
 
 
 def test_a_reset_time_that_has_passed_is_no_reason_to_hurry(client: Client, repo: Path, fake: Fake) -> None:

@@ -25,7 +25,7 @@ from ralph_loop.agents.commandline import option, prompt_bytes
 from ralph_loop.agents.jsonlines import JsonLinesParser
 from ralph_loop.agents.modelerrors import About, model_error
 from ralph_loop.agents.process import CommandAdapter
-from ralph_loop.agents.ratelimit import epoch_time
+from ralph_loop.agents.ratelimit import moment
 from ralph_loop.agents.records import Record, one_line, tool_title
 
 ASK_TOOL = "AskUserQuestion"
@@ -43,6 +43,7 @@ class ClaudeParser(JsonLinesParser):
         self._usage: dict[str, tuple[int, int]] = {}  # of each message by its id
         self._synthetic = ""  # the last message that is the CLI's own, not the model's
         self._error_code = ""  # what kind of error that message told of
+        self._limited = False  # the CLI said that the model takes no more work
         self._reset_at: datetime | None = None
         self._asked: set[str] = set()  # questions
 
@@ -123,8 +124,13 @@ class ClaudeParser(JsonLinesParser):
         return self.messages.delta(delta.text("text")) if delta.text("type") == "text_delta" else ()
 
     def _note_limit(self, info: Record) -> None:
-        if info.text("status") == "rejected" and (seconds := info.integer("resetsAt")):
-            self._reset_at = epoch_time(seconds)
+        self._limited = info.text("status") == "rejected" and not info.flag("isUsingOverage")
+        if self._limited:
+            self._reset_at = moment(info.fields.get("resetsAt")) or moment(info.fields.get("resets_at"))
+
+    def on_exit(self, exit_code: int) -> RateLimit | AgentError | None:
+        """A limit that was told and no result after it."""
+        return RateLimit(f"{self.about.name}: rate limit", self._reset_at) if self._limited and exit_code > 0 else None
 
     def _result(self, record: Record) -> Iterator[Event]:
         if usage := self._total_usage(record):
@@ -151,9 +157,11 @@ class ClaudeParser(JsonLinesParser):
     def _error(self, record: Record) -> RateLimit | AgentError:
         words = record.text("result") or "; ".join(record.texts("errors")) or record.text("error") or self._synthetic
         code = self._error_code or record.text("terminal_reason")
-        return model_error(
-            self.about, words, status=record.integer("api_error_status"), code=code, reset_at=self._reset_at
-        )
+        status = record.integer("api_error_status")
+        error = model_error(self.about, words, status=status, code=code, reset_at=self._reset_at)
+        if self._limited and isinstance(error, AgentError) and error.kind is ErrorKind.OTHER:
+            return RateLimit(f"{self.about.name}: {one_line(words) or 'rate limit'}", self._reset_at)
+        return error
 
     def _total_usage(self, record: Record) -> Usage | None:
         models = record.record("modelUsage")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ralph_loop.agents.base import Command, Event, Invocation, Retry, Usage, find_binary
 from ralph_loop.agents.commandline import option, prompt_bytes
 from ralph_loop.agents.jsonlines import JsonLinesParser
-from ralph_loop.agents.modelerrors import About
+from ralph_loop.agents.modelerrors import About, refusal
 from ralph_loop.agents.process import CommandAdapter
 from ralph_loop.agents.records import Record, one_line
 
@@ -38,7 +38,7 @@ class CopilotParser(JsonLinesParser):
             case "assistant.turn_retry":
                 return [Retry(one_line(data.text("reason").replace("_", " ") or "the model did not answer"))]
             case "session.error":
-                self.refused(data.text("message"), status=data.integer("statusCode"), code=data.text("errorType"))
+                self.failure = refusal(self.about, data)
             case "result":
                 return self.finish(ok=record.integer("exitCode") == 0)
             case _:

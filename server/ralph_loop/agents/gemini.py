@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ralph_loop.agents.base import AgentError, Command, ErrorKind, Event, Invocation, RateLimit, Usage, find_binary
 from ralph_loop.agents.commandline import option, prompt_bytes
 from ralph_loop.agents.jsonlines import JsonLinesParser, Stream
-from ralph_loop.agents.modelerrors import About, error_of, model_error
+from ralph_loop.agents.modelerrors import About, error_of, model_error, refusal
 from ralph_loop.agents.process import CommandAdapter
 from ralph_loop.agents.records import Record, one_line
 
@@ -76,7 +76,7 @@ class GeminiParser(JsonLinesParser):
             yield Usage(stats.integer("input_tokens"), stats.integer("output_tokens"))
         ok = record.text("status") not in ("error", "failed") and not record.record("error")
         if not ok and (message := one_line(record.record("error").text("message"), 1000)):
-            self.refused(message, code=record.record("error").text("type"))
+            self.failure = refusal(self.about, record.record("error"), message)
         yield from self.finish(ok=ok)
 
 

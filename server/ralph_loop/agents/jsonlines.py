@@ -63,7 +63,9 @@ class JsonLinesParser(Reading):
     def _read(self, stream: Stream, line: str) -> Iterable[Event]:
         if "\x1b" in line or "\x9b" in line:
             line = EscapeRemover().feed(line)
-        line = line.strip().lstrip("\ufeff")
+        line = line.replace("\0", "").strip().lstrip("\ufeff")
+        if "\r" in line and not line.startswith("{"):
+            line = line.rpartition("\r")[2].strip()  # as a terminal shows it: what stood before was a spinner
         if not line:
             return ()
         record = parse_record(line) if stream == "stdout" else None

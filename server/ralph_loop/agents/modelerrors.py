@@ -12,8 +12,8 @@ from datetime import datetime
 import attrs
 
 from ralph_loop.agents.base import AgentError, ErrorKind, RateLimit
-from ralph_loop.agents.ratelimit import rate_limit_from_text
-from ralph_loop.agents.records import as_record, one_line
+from ralph_loop.agents.ratelimit import moment, rate_limit_from_text, reset_time
+from ralph_loop.agents.records import Record, as_record, one_line
 
 LONGEST_DETAIL = 500  # characters of the provider's own message
 
@@ -33,7 +33,7 @@ _WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
     for kind, words in (
         (
             ErrorKind.CONTEXT_OVERFLOW,
-            r"prompt[ _]?(\w+ )?too[ _]long|context[ _](length|window)|ContextOverflow|maximum context|"
+            r"prompt[ _]?(\w+ )?too[ _]long|context[ _](length|window|limit)|ContextOverflow|maximum context|"
             r"input is too long|too many (input )?tokens|token count.{0,40}exceeds|"
             r"exceeds the maximum number of tokens|request[ _]too[ _]large",
         ),
@@ -78,6 +78,7 @@ _STATUS = re.compile(
     r"^([45]\d\d)\b|\(([45]\d\d)\)|\b([45]\d\d) (?:too many|unauthorized|payment required|internal server)",
     re.IGNORECASE,
 )
+_LIMIT_CODE = re.compile(r"(rate|usage)_?limit|too_?many_?requests|resource_?exhausted|quota_?exceeded", re.IGNORECASE)
 _FATAL = {ErrorKind.AUTH, ErrorKind.MODEL_NOT_FOUND, ErrorKind.USAGE}
 
 
@@ -89,6 +90,19 @@ def model_error(
     if kind is ErrorKind.RATE_LIMIT:
         return RateLimit(f"{about.name}: {_detail(message) or 'rate limit'}", reset_at or _reset_in(message))
     return error_of(about, kind, message, status)
+
+
+def refusal(about: About, error: Record, message: str = "") -> RateLimit | AgentError:
+    """The event for an error that came as an object: its own fields tell more than its words, where they are there."""
+    codes = [error.text("errorType"), error.text("code"), error.text("type")]
+    numbers = [error.integer(key) for key in ("statusCode", "status_code", "httpStatus", "status", "code")]
+    return model_error(
+        about,
+        message or error.text("message"),
+        status=next((number for number in numbers if 400 <= number < 600), 0),
+        code=" ".join(filter(None, codes)),
+        reset_at=_reset_of(error),
+    )
 
 
 def known_failure(about: About, text: str) -> RateLimit | AgentError | None:
@@ -154,7 +168,7 @@ def _kind(status: int, code: str, message: str) -> ErrorKind:
         return ErrorKind.OVERLOADED
     if status >= 500:
         return ErrorKind.OVERLOADED if "overloaded" in words.lower() else ErrorKind.SERVER
-    if "timeout" not in code and (code.startswith("rate_limit") or rate_limit_from_text(message, _now())):
+    if "timeout" not in code and (_LIMIT_CODE.match(code) or rate_limit_from_text(message, _now())):
         return ErrorKind.RATE_LIMIT
     if named:
         return named
@@ -164,6 +178,12 @@ def _kind(status: int, code: str, message: str) -> ErrorKind:
 def _status_in(message: str) -> int:
     found = _STATUS.search(message[:4000])
     return int(next(group for group in found.groups() if group)) if found else 0
+
+
+def _reset_of(error: Record) -> datetime | None:
+    named = ("resetsAt", "resets_at", "resetAt", "reset_at")
+    known = next((found for key in named if (found := moment(error.fields.get(key)))), None)
+    return known or reset_time(json.dumps(error.fields, default=str), _now())
 
 
 def _reset_in(message: str) -> datetime | None:

@@ -126,9 +126,16 @@ def opencode_error(error: Record) -> RateLimit | AgentError:
     """What an error of OpenCode's means: `{name, data: {message, statusCode, responseHeaders, responseBody}}`."""
     name, data = error.text("name"), error.record("data")
     message = data.text("message") or error.text("message") or name or "an error without a message"
-    wait = data.record("responseHeaders").text("retry-after")
-    reset_at = reset_time(f"retry-after: {wait}", datetime.now(UTC))
+    reset_at = _reset_of(data)
     return model_error(ABOUT, message, status=data.integer("statusCode"), code=name, reset_at=reset_at)
+
+
+def _reset_of(data: Record) -> datetime | None:
+    """When the provider takes work again, by its headers, else by the body of its answer."""
+    headers = {name.lower(): value for name, value in data.record("responseHeaders").fields.items()}
+    waits = [f"{name}: {headers[name]}" for name in ("retry-after-ms", "retry-after") if name in headers]
+    found = (reset_time(text, datetime.now(UTC)) for text in (*waits, data.text("responseBody")))
+    return next(filter(None, found), None)
 
 
 def tool_error(state: Record) -> str:

@@ -29,6 +29,7 @@ _LIMITED = re.compile(
     | \b(?:usage|session|weekly|daily|hourly|\d+-hour|opus|sonnet)[ _]limit
       (?:\ (?:was|has\ been))?[ _](?:reached|exceeded|hit)\b
     | \bquota\ (?:was\ |has\ been\ )?exceeded\b | \bexceeded\ your\ (?:\w+\ )?quota\b | \bRESOURCE_EXHAUSTED\b
+    | \bexhausted\ your\ (?:\w+\ )?(?:capacity|quota)\b
     | \boverloaded_error\b | \b(?:server|model|service|api|engine)s?\ (?:is|are)\ (?:\w+\ )?overloaded\b
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
@@ -38,12 +39,12 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNIT = r"(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
 _AMOUNT = rf"\d{{1,9}}(?:\.\d{{1,9}})?(?:\s*{_UNIT})?(?![a-z])"
 _WAIT = re.compile(
-    r"(?:(?:retry|try again|resets?|available)[-_ ](?:after|in)|retryDelay)[-_ ]?(?P<unit>seconds|ms)?[\"':=\s]{0,4}"
+    r"(?:(?:retry|try again|resets?|available)[-_ ]?(?:after|in)|retryDelay)[-_ ]?(?P<unit>seconds|ms)?[\"':=\s]{0,4}"
     rf"(?P<amounts>{_AMOUNT}(?:(?:,|\ and)?\s*{_AMOUNT}){{0,4}})(?!\s*[ap]\.?m\b|[:/-]\d|\d)",
     re.IGNORECASE,
 )
 _ONE_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|[smhd])?", re.IGNORECASE)
-_EPOCH = re.compile(r"(?:limit reached\||resets?[_ ]?at[\"':=\s]{1,4})(\d{10}|\d{13})\b", re.IGNORECASE)
+_EPOCH = re.compile(r"(?:limit reached\||resets?[_ ]?(?:at|time)?[\"':=\s]{1,4})(\d{10}|\d{13})\b", re.IGNORECASE)
 _ISO = re.compile(
     r"(?:resets?|again|retry)\D{0,20}(\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.]*(?:Z|[+-]\d\d:?\d\d)?)", re.IGNORECASE
 )
@@ -92,6 +93,24 @@ def epoch_time(number: int) -> datetime | None:
         return None
 
 
+def moment(value: object) -> datetime | None:
+    """A time as a field of its own: seconds or milliseconds since 1970, also as text, or ISO 8601 (in UTC when without
+    a zone)."""
+    if isinstance(value, str) and not value.strip().replace(".", "", 1).isdecimal():
+        try:
+            found = datetime.fromisoformat(value.strip())
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        number = int(float(value))
+    except (ValueError, OverflowError):
+        return None
+    return epoch_time(number) if number > 0 else None
+
+
 def _epoch(text: str) -> datetime | None:
     found = _EPOCH.search(text)
     return epoch_time(int(found[1])) if found else None
@@ -114,7 +133,7 @@ def _wait(text: str, now: datetime) -> datetime | None:
     found = _WAIT.search(text)
     if found is None:
         return None
-    bare = "ms" if found["unit"] == "ms" else "s"
+    bare = "ms" if (found["unit"] or "").lower() == "ms" else "s"
     seconds = 0.0
     for amount, unit in _ONE_AMOUNT.findall(found["amounts"]):
         unit = "ms" if unit.lower() in ("ms", "mil") else unit.lower() or bare

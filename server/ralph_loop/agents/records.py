@@ -68,11 +68,12 @@ def as_record(value: object) -> Record:
 
 
 def parse_record(text: str) -> Record | None:
-    """The JSON object that the text is, or None. Lone surrogates in it become ``?``: nobody could store them."""
+    """The JSON object that the text is, or None. Control characters in its strings need not be escaped; lone surrogates
+    become ``?``: nobody could store them."""
     if not text.startswith("{"):
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, strict=False)
         if "\\ud" in text or "\\uD" in text:
             value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
