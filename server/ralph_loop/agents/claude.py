@@ -30,6 +30,9 @@ from ralph_loop.agents.records import Record, one_line, tool_title
 
 ASK_TOOL = "AskUserQuestion"
 
+_TOOL_NAME = ("tool_name", "toolName", "tool")
+_PARENT = ("parent_tool_use_id", "parentToolUseId")  # the tool call of a subagent
+
 # Tools whose denial means that nobody was there to answer, not that something is not allowed.
 _FOR_PEOPLE = {ASK_TOOL, "ExitPlanMode", "EnterPlanMode"}
 
@@ -53,6 +56,10 @@ class ClaudeParser(JsonLinesParser):
                 return self._assistant(record)
             case "user":
                 return self._tool_results(record)
+            case "tool_use":
+                return self._tool_use(record)
+            case "tool_result":
+                return self._tool_result(record)
             case "stream_event":
                 return self._delta(record)
             case "system" if record.text("subtype") == "api_retry":
@@ -67,8 +74,8 @@ class ClaudeParser(JsonLinesParser):
 
     def _assistant(self, record: Record) -> Iterator[Event]:
         message = record.record("message")
-        synthetic = message.text("model") == "<synthetic>" or bool(record.text("error"))
-        own = not record.text("parent_tool_use_id")
+        synthetic = message.text("model") == "<synthetic>" or bool(record.text("error")) or record.flag("isSynthetic")
+        own = not (record.text(*_PARENT) or record.flag("isSidechain") or record.flag("isCompactSummary"))
         if isinstance(text := message.fields.get("content"), str) and own and not synthetic:
             yield from self.messages.whole(text)
         for block in message.records("content"):
@@ -111,11 +118,14 @@ class ClaudeParser(JsonLinesParser):
     def _tool_results(self, record: Record) -> Iterator[Event]:
         for block in record.record("message").records("content"):
             if block.text("type") in ("tool_result", "web_search_tool_result"):
-                error = (content_text(block) or "failed") if block.flag("is_error") else ""
-                yield from self.end_tool(block.text("tool_use_id"), error=error)
+                yield from self._tool_result(block)
+
+    def _tool_result(self, block: Record) -> Iterator[Event]:
+        error = (content_text(block) or "failed") if block.flag("is_error") else ""
+        yield from self.end_tool(block.text("tool_use_id"), error=error)
 
     def _delta(self, record: Record) -> Iterable[Event]:
-        if record.text("parent_tool_use_id"):
+        if record.text(*_PARENT):
             return ()
         event = record.record("event")
         if event.text("type") in ("content_block_start", "message_start"):
@@ -150,8 +160,8 @@ class ClaudeParser(JsonLinesParser):
         for entry in record.records("permission_denials"):
             if (denial := _denial(entry)) and denial not in self.denied:
                 self.denied.append(denial)
-            if entry.text("tool_name", "tool") == ASK_TOOL:
-                yield from self._questions(entry.record("tool_input"))
+            if entry.text(*_TOOL_NAME) == ASK_TOOL:
+                yield from self._questions(entry.record("tool_input") or entry.record("toolInput"))
         yield from self.finish("" if synthetic else text, ok=self.failure is None)
 
     def _error(self, record: Record) -> RateLimit | AgentError:
@@ -201,10 +211,10 @@ def _input_tokens(usage: Record) -> int:
 
 def _denial(entry: Record) -> str:
     """`tool_name` and `tool_input`, or `tool` and `command` in older versions. "" for tools that only ask people."""
-    name = entry.text("tool_name", "tool") or "a tool"
+    name = entry.text(*_TOOL_NAME) or "a tool"
     if name in _FOR_PEOPLE:
         return ""
-    arguments = entry.record("tool_input") or entry
+    arguments = entry.record("tool_input") or entry.record("toolInput") or entry
     what = tool_title(name, {key: value for key, value in arguments.fields.items() if key != "tool"})
     return f"{name} ({what.removeprefix(name + ': ')})" if what != name else name
 

@@ -61,7 +61,7 @@ class CursorParser(ClaudeParser):
             name, arguments = record.text("name", "tool") or "tool", record.record("input") or record.record("args")
             result = record
         id_ = record.text("call_id", "id") or arguments.text("toolCallId")
-        if record.text("subtype") == "started":
+        if record.text("subtype") in ("started", ""):
             yield from self.start_tool(id_, name, arguments)
         elif record.text("subtype") == "completed":
             error = _error(result)

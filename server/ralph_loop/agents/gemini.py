@@ -5,6 +5,7 @@ Its exit code is the HTTP status of the model modulo 256, or one of its own code
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ralph_loop.agents.base import AgentError, Command, ErrorKind, Event, Invocation, RateLimit, Usage, find_binary
@@ -21,6 +22,11 @@ STATUS_BY_EXIT_CODE = {status % 256: status for status in _STATUSES}
 _LEFT_OUT = {"run_shell_command", "web_fetch", "google_web_search", "save_memory"}
 
 
+_DENIED = re.compile(
+    r"requires user confirmation|requires user approval|denied by (policy|user)|blocked by policy", re.IGNORECASE
+)
+
+
 class GeminiParser(JsonLinesParser):
     about = About("Gemini", "Set GEMINI_API_KEY, or run `gemini` once in a terminal and log in.")
     allow_hint = "To allow single tools, write a policy file and name it in `agentArgs` with `--policy`."
@@ -31,7 +37,7 @@ class GeminiParser(JsonLinesParser):
 
     def on_record(self, record: Record) -> Iterable[Event]:
         match record.text("type"):
-            case "message" if record.text("role") == "assistant":
+            case "message" if record.text("role") == "assistant" and not record.flag("thought"):
                 text = record.text("content")
                 return self.messages.delta(text) if record.flag("delta") else self.messages.whole(text)
             case "tool_use":
@@ -66,7 +72,8 @@ class GeminiParser(JsonLinesParser):
         if record.text("status") == "error":
             error = record.record("error").text("message") or record.text("output") or "failed"
             name = self.running.get(record.text("tool_id"), "")
-            if "not found" in error and name in _LEFT_OUT and name not in self.denied:
+            denied = ("not found" in error and name in _LEFT_OUT) or _DENIED.search(error)
+            if denied and name not in self.denied:
                 self.denied.append(name)
         yield from self.end_tool(record.text("tool_id"), error=error)
 

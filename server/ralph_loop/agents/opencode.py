@@ -30,6 +30,7 @@ _GOES_ON = {"tool-calls", "unknown", ""}
 _REJECTED = re.compile(r"permission requested: (?P<what>.*?); auto-rejecting")
 # "Unexpected server error. Check server logs for details." has a reference, under which its log tells the reason.
 _REASON = re.compile(r'\bref=(?P<ref>err_\w+) error="(?P<reason>(?:[^"\\]|\\.)+)"')
+_FORBIDDEN = "specified a rule which prevents you from using this specific tool call"
 _REJECTED_TOOL = "rejected permission to use this specific tool call"
 
 
@@ -39,6 +40,7 @@ class OpenCodeParser(JsonLinesParser):
 
     def __init__(self) -> None:
         super().__init__()
+        self._session = ""  # id of the first one
         self._message = ""  # id of the one that text comes from
         self._compacting = False
         self._tokens = (0, 0)
@@ -50,14 +52,15 @@ class OpenCodeParser(JsonLinesParser):
 
     def on_record(self, record: Record) -> Iterable[Event]:
         part = record.record("part")
+        own = self._is_own(record.text("sessionID") or part.text("sessionID"))
         match record.text("type"):
-            case "text":
+            case "text" if own:
                 return self._text(part)
             case "tool_use":
                 return self._tool(part)
             case "step_finish":
-                return self._step_finish(part)
-            case "error":
+                return self._step_finish(part, own)
+            case "error" if own:
                 self._error(record)
             case _:
                 pass
@@ -98,16 +101,23 @@ class OpenCodeParser(JsonLinesParser):
         state, name, id_ = part.record("state"), part.text("tool") or "tool", part.text("callID", "id")
         yield from self.start_tool(id_, name, state.record("input"))
         error = tool_error(state)
+        if _FORBIDDEN in error:
+            self.denied.append(name)
         self._rejected += _REJECTED_TOOL in error
         yield from self.end_tool(id_, error=error)
 
-    def _step_finish(self, part: Record) -> Iterator[Event]:
+    def _is_own(self, session: str) -> bool:
+        """The first session is the prompt's; others are those of subagents."""
+        self._session = self._session or session
+        return session in ("", self._session)
+
+    def _step_finish(self, part: Record, own: bool) -> Iterator[Event]:
         read, written = tokens_of(part.record("tokens"))
         self._tokens = (self._tokens[0] + read, self._tokens[1] + written)
         self._cost += part.number("cost")
         if read or written or self._cost:
             yield Usage(*self._tokens, self._cost if "cost" in part.fields else None)
-        if part.text("reason") in _GOES_ON or self._compacting:
+        if part.text("reason") in _GOES_ON or self._compacting or not own:
             return
         if part.text("reason") == "length":
             self.refused("the answer was cut at the model's output limit")

@@ -18,7 +18,7 @@ def message_of(events: list[Event]) -> str | None:
     return only(Final, events)[-1].message
 
 
-# ------------------------------------------------------------------------------------------------ Codex, older dialects
+# ------------------------------------------------------------ Codex, older dialects
 def old(type_: str, **message: object) -> dict[str, object]:
     return {"id": "0", "msg": {"type": type_, **message}}
 
@@ -78,7 +78,7 @@ def test_codex_the_type_of_an_item_under_its_older_name() -> None:
     assert (message_of(events), tools_of(events)) == ("Done.", [("command_execution", False)])
 
 
-# ---------------------------------------------------------------------------------------------------------- rate limits
+# ------------------------------------------------------------ rate limits
 @pytest.mark.parametrize("told", [EPOCH, EPOCH * 1000, str(EPOCH), AT.isoformat(), AT.strftime("%Y-%m-%dT%H:%M:%SZ")])
 @pytest.mark.parametrize("key", ["resetsAt", "resets_at"])
 def test_claudes_time_of_a_reset_in_any_form(key: str, told: object) -> None:
@@ -162,7 +162,94 @@ def test_a_status_in_a_field_of_the_error() -> None:
     assert kinds({"code": -32000, "status": "failed"}) == [ErrorKind.OTHER]
 
 
-# --------------------------------------------------------------------------------------------------------- odd bytes
+# ------------------------------------------------------------ what is not the agent's own
+PROMISE = "<promise>COMPLETE</promise>"
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [{"isSidechain": True}, {"isCompactSummary": True}, {"isSynthetic": True}, {"parentToolUseId": "t"}],
+)
+def test_claude_marks_what_is_not_its_own(mark: dict[str, object]) -> None:
+    said = {"type": "assistant", "message": {"content": [{"type": "text", "text": PROMISE}]}, **mark}
+    assert message_of(read("claude", said, {"type": "result", "is_error": False, "result": ""})) == ""
+
+
+def test_opencode_the_session_of_a_subagent() -> None:
+    def text(session: str, text: str) -> object:
+        return {"type": "text", "sessionID": session, "part": {"messageID": session, "text": text}}
+
+    def step(session: str) -> object:
+        tokens = {"input": 10, "output": 2}
+        return {"type": "step_finish", "sessionID": session, "part": {"reason": "stop", "tokens": tokens}}
+
+    failed = {"type": "error", "sessionID": "b", "error": {"name": "APIError", "data": {"statusCode": 401}}}
+    only_sub = [text("a", "I ask another."), text("b", PROMISE), step("b"), failed]
+    events = read("opencode", *only_sub)
+    assert [error.kind for error in only(AgentError, events)] == [ErrorKind.NO_FINAL]
+    events = read("opencode", *only_sub, step("a"))
+    assert (message_of(events), only(Usage, events)[-1]) == ("I ask another.", Usage(20, 4))
+
+
+def test_gemini_thoughts() -> None:
+    said: list[dict[str, object]] = [
+        {"type": "message", "role": "assistant", "content": "Not yet.", "delta": True},
+        {"type": "message", "role": "assistant", "content": PROMISE, "thought": True},
+        {"type": "thought", "content": PROMISE},
+    ]
+    assert message_of(read("gemini", *said, {"type": "result", "status": "success"})) == "Not yet."
+
+
+# ------------------------------------------------------------ denials
+def test_claude_denials_in_another_spelling() -> None:
+    denials = [{"toolName": "Bash", "toolInput": {"command": "npm ci"}}]
+    events = read("claude", {"type": "result", "is_error": False, "result": "x", "permission_denials": denials})
+    assert [error.message for error in only(AgentError, events)] == [
+        "Claude Code was not allowed to use: Bash (npm ci)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("agent", "records"),
+    [
+        ("opencode", [
+            {"type": "tool_use", "part": {"callID": "1", "tool": "bash", "state": {"status": "error", "error":
+                "The user has specified a rule which prevents you from using this specific tool call."}}},
+            {"type": "step_finish", "part": {"reason": "stop"}},
+        ]),
+        *(("gemini", [
+            {"type": "tool_use", "tool_name": "bash", "tool_id": "1"},
+            {"type": "tool_result", "tool_id": "1", "status": "error", "error": {"message": words}},
+            {"type": "result", "status": "success"},
+        ]) for words in (
+            'Tool execution for "bash" requires user confirmation, which is not supported in non-interactive mode.',
+            "Tool execution denied by policy.",
+        )),
+    ],
+)  # fmt: skip
+def test_what_a_rule_forbids_is_denied(agent: str, records: list[object]) -> None:
+    (error,) = only(AgentError, read(agent, *records))
+    assert (error.kind, error.message.endswith("was not allowed to use: bash")) == (ErrorKind.PERMISSION, True)
+
+
+# ------------------------------------------------------------ flat tools
+@pytest.mark.parametrize("agent", ["claude", "cursor", "amp"])
+def test_tools_as_events_of_their_own(agent: str) -> None:
+    events = read(
+        agent,
+        {"type": "tool_use", "id": "1", "name": "Bash", "input": {"command": "ls"}},
+        {"type": "tool_result", "tool_use_id": "1", "is_error": True, "content": "no"},
+        {"type": "result", "is_error": False, "result": "x"},
+    )
+    assert [tool.title for tool in only(ToolStart, events)] == ["Bash: ls"]
+    assert [end.error for end in only(ToolEnd, events)] == ["no"]
+
+
+def test_cursor_a_tool_call_that_does_not_say_that_it_starts() -> None:
+    assert tools_of(read("cursor", {"type": "tool_call", "name": "Read", "input": {"path": "a"}})) == [("Read", False)]
+
+
+# ------------------------------------------------------------ odd bytes
 FINAL = b'{"type":"result","is_error":false,"result":"a b"}'
 
 
