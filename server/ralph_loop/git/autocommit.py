@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from ralph_loop.git.changes import path_fields
 from ralph_loop.git.command import Git, GitMissingError, Result
 from ralph_loop.git.folder import Folder
 from ralph_loop.git.gitcli import algorithm
-from ralph_loop.git.indexfile import BrokenIndexError, Entry, read_index
+from ralph_loop.git.indexfile import BrokenIndexError, Entry, copy_index, read_index
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError
 from ralph_loop.git.shapes import operation
@@ -122,7 +120,7 @@ async def _commit(git: Git, place: Place, paths: list[bytes], left: list[str], m
         gone, there = await asyncio.to_thread(_sorted_out, place, git.env, paths)
         steps: list[tuple[tuple[str, ...], bytes]] = [(("update-index", "-z", "--index-info"), gone)]
         if old is not None:
-            await asyncio.to_thread(_copy_index, place, index)  # for what it knows of files on disk
+            await asyncio.to_thread(copy_index, place.git_dir / "index", index)  # for what it knows of files on disk
             steps.insert(0, (("read-tree", "--reset", old), b""))
         steps.append((("update-index", "--add", "--replace", "-z", "--stdin"), there))
         for command, stdin in steps:
@@ -157,12 +155,6 @@ async def _follow(git: Git, place: Place, old: str | None, paths: list[bytes], l
         await git.run("update-index", "--add", "--replace", "-z", "--index-info", stdin=b"".join(lines))
     )
     return AutoCommit(new, [path_fields(path)[0] for path in paths], left, error=failed)
-
-
-def _copy_index(place: Place, index: str) -> None:
-    assert place.git_dir is not None
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(place.git_dir / "index", index)
 
 
 def _sorted_out(place: Place, env: Mapping[str, str], paths: list[bytes]) -> tuple[bytes, bytes]:

@@ -13,7 +13,7 @@ from ralph_loop.git import gitcli
 from ralph_loop.git.checkout import write_tree
 from ralph_loop.git.cliread import Delta, change, deltas, submodules
 from ralph_loop.git.gitcli import Reader
-from ralph_loop.git.indexfile import Entry, read_index
+from ralph_loop.git.indexfile import Entry, copy_index, read_index
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError
 from ralph_loop.git.shapes import Recorded, Side, limited_patch
@@ -76,7 +76,7 @@ def _imported(git: Reader, side: Recorded) -> str:
         if entry.mode == FileMode.COMMIT and below.is_dir():  # recorded are the files in submodules
             shutil.rmtree(below)
             below.mkdir()
-    shutil.copyfile(git.git_dir / "index", index)
+    copy_index(git.git_dir / "index", index)
     git.run(f"--work-tree={folder}", "add", "--all", "--force", ":/", GIT_INDEX_FILE=os.fspath(index))
     return git.run("write-tree", GIT_INDEX_FILE=os.fspath(index)).decode().strip()
 

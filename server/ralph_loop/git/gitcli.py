@@ -24,6 +24,7 @@ import pygit2
 from ralph_loop.git import config as git_config
 from ralph_loop.git.clone import quoted
 from ralph_loop.git.command import TIME_LIMIT
+from ralph_loop.git.indexfile import copy_index
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError, prepare, reading
 
@@ -145,8 +146,7 @@ def scratch(place: Place, env: Mapping[str, str]) -> Generator[Reader, None, Non
                 file.write(b"[core]\n\t%s = %d\n" % (key.encode(), git_config.get_bool(config, f"core.{key}", False)))
         (folder / "info" / "sparse-checkout").symlink_to(place.git_dir / "info" / "sparse-checkout")
         for source in (place.git_dir / "index", *place.git_dir.glob("sharedindex.*")):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(source, folder / source.name)
+            copy_index(source, folder / source.name)
         reader = Reader(place, folder, env)
         if not place.bare:
             reader.run("update-index", "-q", "--refresh", may_fail=True)  # it fails where files are changed

@@ -1,4 +1,4 @@
-"""Reads git's index file (gitformat-index(5)), versions 2 to 4.
+"""Reads and copies git's index file (gitformat-index(5)), versions 2 to 4.
 
 libgit2 cannot read a split index, a sparse index or one of a SHA-256 repository; which files the user tracks must be
 known there too.
@@ -6,7 +6,10 @@ known there too.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import shutil
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +48,16 @@ def read_index(file: Path, algorithm: str = "sha1", folders: bool = False) -> li
         return [entry for entry in entries if folders or entry.mode != SPARSE_DIRECTORY]
     except (IndexError, ValueError, struct.error) as error:
         raise BrokenIndexError(f"{file} is damaged") from error
+
+
+def copy_index(file: Path, target: str | os.PathLike[str]) -> None:
+    """Copies an index with its time; where there is none, nothing. Raises OSError.
+
+    A file that changed no earlier than the index was written may have changed once more without a trace in its size and
+    times: git looks into such files, and tells them by the index's own time (git's Documentation/technical/racy-git).
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(file, target)
 
 
 def cached_tree(file: Path) -> bytes | None:

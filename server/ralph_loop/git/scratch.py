@@ -23,7 +23,10 @@ from ralph_loop.git import config as git_config
 from ralph_loop.git.indexfile import SPARSE_DIRECTORY, BrokenIndexError, Entry, read_index
 from ralph_loop.git.locate import Place
 
-_COPIED = ("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase", "core.symlinks", "core.precomposeunicode")
+_COPIED = (
+    *("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase", "core.symlinks", "core.precomposeunicode"),
+    *("core.trustctime", "core.checkstat"),
+)
 
 
 class ReadError(Exception):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Iterable
@@ -13,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from ralph_loop.git.command import Git, Result
+from ralph_loop.git.indexfile import copy_index
 from ralph_loop.git.locate import Place
 
 # Commits of ours: the person need not have said who they are, and does not sign them.
@@ -54,8 +53,7 @@ async def save(git: Git, place: Place, target: str) -> Saved:
     with tempfile.TemporaryDirectory(prefix="ralph-loop-") as name:
         index, work, lost = (os.fspath(Path(name, kind)) for kind in ("index", "work", "lost"))
         for copy in (index, work):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(place.git_dir / "index", copy)
+            copy_index(place.git_dir / "index", copy)
         await _must(git.run("add", "--update", "--", ":/", GIT_INDEX_FILE=work))
         tree = await _must(git.run("write-tree", GIT_INDEX_FILE=work))
         staged = await git.run("write-tree", GIT_INDEX_FILE=index)
