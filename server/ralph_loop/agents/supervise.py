@@ -67,6 +67,7 @@ class Supervision:
         self._ending: asyncio.Task[list[int]] | None = None
         self._by_itself = False  # it exited before we ended it
         self._exited_at = self._closed_at = self._heard_at = 0.0  # on the monotonic clock; 0: not yet
+        self._worked_at = 0.0  # the last output that can be work: noise on stderr after the final event is none
 
     async def run(self) -> Outcome:
         """See AgentSession.run. Raises GuardLostError, and what the sink raises."""
@@ -142,7 +143,7 @@ class Supervision:
         if silent:
             self._closed_at = self._closed_at or now
             return self._closed_at + patience.closed - now
-        return self._heard_at + patience.final - now if self._relay.final else math.inf
+        return self._worked_at + patience.final - now if self._relay.final else math.inf
 
     async def _pump(self, remaining: Callable[[], float]) -> None:
         """Hands on output as it comes, until no time remains."""
@@ -174,6 +175,8 @@ class Supervision:
                 await self._relay.hand_on(stream, data)
                 handed += len(data)
                 self._heard_at = time.monotonic()
+                if stream == "stdout" or not self._relay.final:
+                    self._worked_at = self._heard_at
         return handed
 
     def _streams(self) -> list[tuple[Literal["stdout", "stderr"], PipeReader]]:

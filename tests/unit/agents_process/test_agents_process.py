@@ -264,6 +264,14 @@ async def test_a_hang_after_the_final_event_counts_as_finished(session: Start, i
     assert sink.events == [Text("hello"), Final(), Text("closed None")]
 
 
+async def test_noise_on_stderr_after_the_final_event_is_silence(session: Start, invocation: Invoke) -> None:
+    agent = "echo text hello; echo final; while :; do echo tick >&2; sleep 0.05; done"
+    async with asyncio.timeout(20):
+        outcome = await session(sh(agent), structured=True).run(invocation(), sink := Recorder())
+    assert outcome.finished
+    assert sink.events == [Text("hello"), Final(), Text("closed None")]
+
+
 async def test_output_after_the_final_event_is_waited_for(session: Start, invocation: Invoke) -> None:
     code = "echo final; for i in 1 2 3 4 5 6; do sleep 0.1; echo text $i; done; sleep 1000"
     sink = Recorder()
