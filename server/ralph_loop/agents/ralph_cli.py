@@ -42,6 +42,7 @@ class RalphParser:
     def __init__(self) -> None:
         self._readers = {"stdout": LineReader(), "stderr": LineReader()}
         self._plain = Tail(PLAIN_TEXT_KEPT)
+        self._said = Tail(PLAIN_TEXT_KEPT)  # on stdout: its log on stderr is no message
 
     def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> list[Event]:
         return [event for line in self._readers[stream].feed(data) for event in self._read(stream, line)]
@@ -57,18 +58,22 @@ class RalphParser:
     def _read(self, stream: Literal["stdout", "stderr"], line: str) -> list[Event]:
         line = EscapeRemover().feed(line.rstrip("\r"))
         self._plain.add(line)
-        return [Text(line + "\n")] if stream == "stdout" else []
+        if stream == "stderr":
+            return []
+        self._said.add(line)
+        return [Text(line + "\n")]
 
     def _judge(self, exit_code: int) -> Final | AgentError | RateLimit:
         plain = "\n" + self._plain.text
         reasons = [match["reason"].strip() for match in _ENDED.finditer(plain)]
         reason = reasons[-1] if reasons else ""
-        said = reason == _COMPLETED or (not reason and plain.rstrip().endswith("\n" + COMPLETION_WORD))
-        if exit_code == 0 and said:
-            return Final(plain, completed=True)
+        said = self._said.text.strip()
+        completed = reason == _COMPLETED or (not reason and f"\n{said}".endswith(f"\n{COMPLETION_WORD}"))
+        if exit_code == 0 and completed:
+            return Final(said, completed=True)
         if exit_code in (0, LIMIT, RESTART) and not (exit_code and misuse(plain)):
             # its own limits are no failure: our next iteration goes on where it stopped
-            return Final(plain)
+            return Final(said)
         if reason:
             return AgentError(ErrorKind.EXIT, f"ralph ended its loop: {reason}", "Its output has the details.")
         return known_failure(self.about, plain) or exit_error(self.about, exit_code, plain)

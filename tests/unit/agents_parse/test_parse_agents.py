@@ -374,6 +374,13 @@ def test_ralphs_own_word_and_exit_code_count(said: str, exit_code: int, complete
     assert (final.ok, final.completed) == (True, completed)
 
 
+def test_what_ralph_logs_is_no_message_of_its() -> None:
+    (final,) = only(Final, read("ralph", "Done.", "LOOP_COMPLETE", err="INFO saved\n", exit_code=0))
+    assert (final.completed, final.message) == (True, "Done.\nLOOP_COMPLETE")
+    (final,) = only(Final, read("ralph", "Not yet.", err="INFO prompt: say\nLOOP_COMPLETE\n", exit_code=0))
+    assert (final.completed, final.message) == (False, "Not yet.")
+
+
 @pytest.mark.parametrize(
     ("said", "exit_code", "kind", "words"),
     [
