@@ -418,6 +418,8 @@ def test_every_state_is_told_as_git_tells_it(tmp_path: Path, git: Git, env: Env,
         assert told(seen) == expected
         assert (index.read_bytes() if index.exists() else b"") == before
         assert read.dirty(place, env) == cliread.dirty(place, env)
+    if algorithm == "sha256":
+        return  # there is one way to read these
     assert cliread.status(place, env) == seen
     assert cliread.branches(place, env) == read.branches(place, env)
     assert cliread.log(place, env) == read.log(place, env)
