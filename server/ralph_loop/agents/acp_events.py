@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ralph_loop.agents.base import AgentError, Event, Note, RateLimit, Usage
-from ralph_loop.agents.modelerrors import About, known_failure, model_error
+from ralph_loop.agents.modelerrors import About, known_failure, model_error, refusal
 from ralph_loop.agents.reading import Reading
 from ralph_loop.agents.records import Record, as_record, one_line, tool_title
 
@@ -160,10 +160,10 @@ def request_error(about: About, code: int, message: str, data: object) -> RateLi
     """An error of JSON-RPC's. Agents put the model's status into its code, or the words into its data."""
     details = as_record(data)
     words = details.text("message", "details") or message.removeprefix("Internal error: ")
-    status = code if 400 <= code < 600 else 0
-    if code == _AUTH_REQUIRED:
-        status = 401
-    return model_error(about, words, status=status, code=details.text("errorKind", "errorName"))
+    told = {**details.fields, "errorType": details.text("errorKind", "errorName")}
+    if 400 <= code < 600 or code == _AUTH_REQUIRED:
+        told["statusCode"] = 401 if code == _AUTH_REQUIRED else code
+    return refusal(about, Record(told), words)
 
 
 def _telling(call: Record) -> str:

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from agents_parsing import PARSERS, only, read, run, text_of, tools_of
 
+from ralph_loop.agents.acp_events import request_error
 from ralph_loop.agents.base import AgentError, ErrorKind, Event, Final, RateLimit, Retry, ToolEnd, ToolStart, Usage
+from ralph_loop.agents.modelerrors import About
 
 EPOCH = 1_800_000_000
 AT = datetime.fromtimestamp(EPOCH, UTC)
@@ -147,6 +149,28 @@ def test_a_wait_in_a_field_of_the_error(agent: str, record: object) -> None:
     (limit,) = only(RateLimit, read(agent, record, exit_code=1))
     assert limit.reset_at is not None
     assert abs(limit.reset_at - datetime.now(UTC) - HOURS_2) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "data"),
+    [
+        (429, {"message": "no", "retryAfter": 7200}),
+        (-32603, {"message": "no", "statusCode": 429, "retryAfterMs": 7_200_000}),
+        (-32603, {"details": "no", "errorKind": "rate_limit", "resetsInSeconds": 7200}),
+    ],
+)
+def test_a_wait_in_the_error_of_an_acp_agent(code: int, data: object) -> None:
+    limit = request_error(About("A", "Log in."), code, "Internal error: no", data)
+    assert isinstance(limit, RateLimit)
+    assert limit.reset_at is not None
+    assert abs(limit.reset_at - datetime.now(UTC) - HOURS_2) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("data", [None, "no", [], {"statusCode": "429", "retryAfter": None}])
+def test_an_error_of_an_acp_agent_without_details(data: object) -> None:
+    error = request_error(About("A", "Log in."), -32000, "Authentication required", data)
+    assert isinstance(error, AgentError)
+    assert (error.kind, error.fatal) == (ErrorKind.AUTH, True)
 
 
 def test_a_status_in_a_field_of_the_error() -> None:
