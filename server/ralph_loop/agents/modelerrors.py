@@ -33,7 +33,8 @@ _WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
     for kind, words in (
         (
             ErrorKind.CONTEXT_OVERFLOW,
-            r"prompt[ _]?(\w+ )?too[ _]long|context[ _](length|window|limit)|ContextOverflow|maximum context|"
+            r"prompt[ _]?(\w+ )?too[ _]long|conversation (is )?too long|"
+            r"context[ _](length|window|limit)|ContextOverflow|maximum context|"
             r"input is too long|too many (input )?tokens|token count.{0,40}exceeds|"
             r"exceeds the maximum number of tokens|request[ _]too[ _]large",
         ),
@@ -48,12 +49,14 @@ _WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
             r"api[ _-]?key (not valid|is (missing|invalid|required|not set))|x-api-key|authenticat|unauthori[sz]ed|"
             r"not logged in|logged out|press any key to sign in|"
             r"please (run|log|sign)\b.{0,20}\b(login|log ?in|sign ?in|in)\b|ProviderAuthError|"
-            r"set an auth method|OAuth token",
+            r"set an auth method|OAuth token|missing environment variable: \W?\w*(KEY|TOKEN)\b|"
+            r"(organi[sz]ation|account) (has been|is) (disabled|suspended)",
         ),
         (
             ErrorKind.MODEL_NOT_FOUND,
             r"(unknown|invalid|unsupported|no such) model|model[ _]not[ _](found|supported|available)|ModelNotFound|"
             r"not a valid model|models?\b.{0,80}\b(not found|(does|may) not exist|is not (supported|available|valid))|"
+            r"\bmodel:? \S+ not supported|"
             r"\b(not found|does not exist)\b.{0,40}\bmodel",
         ),
     )

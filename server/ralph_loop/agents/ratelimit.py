@@ -26,10 +26,10 @@ _LIMITED = re.compile(
     | \brate[ _-]?limit(?:ed\b|[ _]error | (?:\ (?:was|has\ been))?[ _](?:exceeded|reached|hit)\b)
     | \bexceed\w*\ (?:\w+\W{1,2}){0,4}rate\ limit
     | \b(?:hit|reached|exceeded)\ your\ (?:[\w-]+\ ){0,3}limit\b
-    | \b(?:usage|session|weekly|daily|hourly|\d+-hour|opus|sonnet)[ _]limit
+    | \b(?:usage|session|weekly|daily|hourly|\d+-hour|opus|sonnet|quota)[ _]limit
       (?:\ (?:was|has\ been))?[ _](?:reached|exceeded|hit)\b
     | \bquota\ (?:was\ |has\ been\ )?exceeded\b | \bexceeded\ your\ (?:\w+\ )?quota\b | \bRESOURCE_EXHAUSTED\b
-    | \bexhausted\ your\ (?:\w+\ )?(?:capacity|quota)\b
+    | \bexhausted\ your\ (?:\w+\ )?(?:capacity|quota)\b | \bout\ of\ extra\ usage\b
     | \boverloaded_error\b | \b(?:server|model|service|api|engine)s?\ (?:is|are)\ (?:\w+\ )?overloaded\b
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,

@@ -46,6 +46,12 @@ E = ErrorKind
         (0, "", "Error: Couldn't connect to the Amp server at https://ampcode.com.", E.SERVER),
         (0, "", "Request timed out", E.SERVER),
         (0, "timeout", "Error: Network timeout after a rate limit check", E.SERVER),
+        (400, "", "model: claude-nope not supported", E.MODEL_NOT_FOUND),
+        (0, "", "Conversation too long. Press esc twice to go up a few messages and try again.", E.CONTEXT_OVERFLOW),
+        (0, "", "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000", E.CONTEXT_OVERFLOW),
+        (0, "", "Missing environment variable: `OPENAI_API_KEY`.", E.AUTH),
+        (0, "", "Your organization has been disabled.", E.AUTH),
+        (0, "", "The model is temporarily not available", E.OTHER),
         (0, "", "something else", E.OTHER),
     ],
 )
@@ -67,6 +73,9 @@ def test_kinds(status: int, code: str, message: str, kind: ErrorKind) -> None:
         (0, "", "exceeded retry limit, last status: 429 Too Many Requests"),
         (0, "", "Claude AI usage limit reached|1900000000"),
         (0, "", "You've hit your limit · resets 5pm (Europe/Vilnius)"),
+        (0, "", "You're out of extra usage · resets 3pm"),
+        (0, "quota", "Daily quota limit reached"),
+        (0, "usage_limit_reached", "no"),
     ],
 )
 def test_rate_limits(status: int, code: str, message: str) -> None:
