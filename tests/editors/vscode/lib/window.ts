@@ -4,11 +4,13 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type BrowserContext, chromium, type Locator, type Page } from "playwright-core";
 
+import { watchClipboard } from "./clipboard";
 import { type CodeServer, ROOT } from "./server";
 
 const STATUS = '.statusbar-item[id="ralph-loop.ralph-loop.ralphLoop.status"]';
 const PALETTE_ROW = ".quick-input-widget .monaco-list-row";
 const LIMIT_MS = 60_000;
+const PALETTE_MS = 10_000;
 const VIEWPORT = { width: 1280, height: 800 };
 const SCREENSHOTS = join(ROOT, "screenshots");
 
@@ -98,11 +100,15 @@ export class Window {
 
   /** Runs a command from the palette, as a person: only what is offered can be run. */
   async command(title: string): Promise<void> {
-    await this.openPalette(title);
     // the whole title: what was used last comes first, and may only begin so
     const whole = new RegExp(`^${title.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}…?$`);
     const label = this.page.locator(".label-name", { hasText: whole });
-    await this.page.locator(PALETTE_ROW, { has: label }).first().click();
+    const row = this.page.locator(PALETTE_ROW, { has: label }).first();
+    const run = async () => {
+      await this.openPalette(title);
+      return isDone(row.click({ timeout: PALETTE_MS }));
+    };
+    await this.until(`${title} in the palette`, run, (done) => done, 2 * LIMIT_MS);
   }
 
   /** Titles of our commands that the palette offers. */
@@ -126,11 +132,17 @@ export class Window {
     return titles;
   }
 
+  /** The palette closes when anything else takes the focus, an editor that is still opening for one: then it is opened
+   * again. */
   private async openPalette(text: string): Promise<void> {
-    await this.page.keyboard.press("F1");
     const input = this.page.locator(".quick-input-widget:visible .quick-input-box input");
-    await input.waitFor();
-    await input.fill(`>${text}`);
+    const open = async () => {
+      await this.page.keyboard.press("F1");
+      return (
+        (await isDone(input.waitFor({ timeout: PALETTE_MS }))) && isDone(input.fill(`>${text}`, { timeout: 3000 }))
+      );
+    };
+    await this.until("the palette", open, (done) => done);
   }
 
   /** Answers the input box or quick pick that is open. */
@@ -238,10 +250,7 @@ export class Window {
       const typed = await dialog.locator("input:not([type=checkbox])").first().inputValue();
       if (typed !== path && typed !== `${path}/`) return false;
       await accept.click();
-      return accept.waitFor({ state: "hidden", timeout: 3000 }).then(
-        () => true,
-        () => false,
-      );
+      return isDone(accept.waitFor({ state: "hidden", timeout: 3000 }));
     };
     await this.until(`${path} chosen`, choose, (chosen) => chosen);
   }
@@ -259,10 +268,7 @@ export class Window {
     const open = async () => {
       await this.page.keyboard.press("Escape");
       await place.click({ button: "right" });
-      return action.waitFor({ timeout: 3000 }).then(
-        () => true,
-        () => false,
-      );
+      return isDone(action.waitFor({ timeout: 3000 }));
     };
     await this.until(`${title} in a menu`, open, (shown) => shown);
     return action;
@@ -277,10 +283,7 @@ export class Window {
   async #choose(action: Locator, title: string): Promise<void> {
     const choose = async () => {
       await action.click();
-      return action.waitFor({ state: "hidden", timeout: 500 }).then(
-        () => true,
-        () => false,
-      );
+      return isDone(action.waitFor({ state: "hidden", timeout: 500 }));
     };
     await this.until(`${title} chosen`, choose, (chosen) => chosen);
   }
@@ -362,18 +365,12 @@ export class Window {
   }
 }
 
-/** Runs in the page. A browser without a person does not give its clipboard: what is put there is kept beside it. */
-function watchClipboard(): void {
-  const keep = (text: string) => {
-    sessionStorage.setItem("copied", text);
-  };
-  window.addEventListener("copy", (event) => {
-    keep(event.clipboardData?.getData("text/plain") ?? "");
-  });
-  navigator.clipboard.writeText = (text) => {
-    keep(text);
-    return Promise.resolve();
-  };
+/** Whether a step was done within its time; else it is tried again. */
+function isDone(step: Promise<void>): Promise<boolean> {
+  return step.then(
+    () => true,
+    () => false,
+  );
 }
 
 function readable(lines: string[]): string[] {
