@@ -37,20 +37,7 @@ def status(place: Place, env: Mapping[str, str]) -> GitStatus:
     """As `read.status`. Raises ReadError."""
     at = head(place, env)
     staged, unstaged, untracked, conflicts = ([], [], [], []) if place.bare else _worktree(place, env, at.sha)
-    return GitStatus(
-        branch=at.branch,
-        detached=at.branch is None,
-        unborn=at.sha is None,
-        head=at.sha,
-        upstream=at.upstream,
-        ahead=at.ahead,
-        behind=at.behind,
-        operation=shapes.operation(place),
-        staged=staged,
-        unstaged=unstaged,
-        untracked=untracked,
-        conflicts=conflicts,
-    )
+    return shapes.status(place, at, staged, unstaged, untracked, conflicts)
 
 
 def head(place: Place, env: Mapping[str, str]) -> Head:

@@ -37,20 +37,7 @@ def status(place: Place, env: Mapping[str, str]) -> GitStatus:
     """What `git status` tells. `env` is the person's: their configuration counts. Raises ReadError."""
     at = _head(open_user(place))
     staged, unstaged, untracked, conflicts = _worktree(place, env, at.sha) if not place.bare else ([], [], [], [])
-    return GitStatus(
-        branch=at.branch,
-        detached=at.branch is None,
-        unborn=at.sha is None,
-        head=at.sha,
-        upstream=at.upstream,
-        ahead=at.ahead,
-        behind=at.behind,
-        operation=shapes.operation(place),
-        staged=staged,
-        unstaged=unstaged,
-        untracked=untracked,
-        conflicts=conflicts,
-    )
+    return shapes.status(place, at, staged, unstaged, untracked, conflicts)
 
 
 @instead(cliread.head)

@@ -10,7 +10,7 @@ import attrs
 
 from ralph_loop.git.locate import Place
 from ralph_loop.git.snapshot import SnapshotStore
-from ralph_loop.protocol import Commit
+from ralph_loop.protocol import Change, Commit, GitStatus
 
 MAX_LISTED = 5000
 """More changes of one kind than this are not listed: an answer has its limits (PROTOCOL.md)."""
@@ -52,6 +52,31 @@ class Recorded:
 
 Side = str | Recorded
 """`worktree`, `index`, `HEAD`, a revision as git writes them, or a recorded tree."""
+
+
+def status(
+    place: Place,
+    at: Head,
+    staged: list[Change],
+    unstaged: list[Change],
+    untracked: list[str],
+    conflicts: list[str],
+) -> GitStatus:
+    """What `git status` tells of a repository whose HEAD is there."""
+    return GitStatus(
+        branch=at.branch,
+        detached=at.branch is None,
+        unborn=at.sha is None,
+        head=at.sha,
+        upstream=at.upstream,
+        ahead=at.ahead,
+        behind=at.behind,
+        operation=operation(place),
+        staged=staged,
+        unstaged=unstaged,
+        untracked=untracked,
+        conflicts=conflicts,
+    )
 
 
 def operation(place: Place) -> str | None:
