@@ -5,6 +5,7 @@ import * as vscode from "vscode";
 import type { Ctx } from "./ctx";
 import type { LoopConfig } from "./protocol";
 import { pickAgent, pickModel, pickPreset } from "./select";
+import { modelFor } from "./settings";
 
 type Options = Partial<LoopConfig>;
 
@@ -17,7 +18,11 @@ export async function editOptions(ctx: Ctx): Promise<Options | undefined> {
   const options: Options = {};
   const settings = vscode.workspace.getConfiguration("ralphLoop");
   const value = <K extends keyof LoopConfig>(key: K) => options[key] ?? settings.get<LoopConfig[K]>(key);
-  const text = (key: "agent" | "model" | "preset" | "completionPromise", none: string) => value(key)?.trim() || none; // eslint-disable-line @typescript-eslint/prefer-nullish-coalescing -- empty means not set
+  const settingOf = (key: "model" | "preset") =>
+    key === "model" ? modelFor(settings, options.agent) : (settings.get<string>(key)?.trim() ?? "");
+  const asSet = (key: "model" | "preset", none: string) =>
+    settingOf(key) ? `As in the settings: ${settingOf(key)}` : none;
+  const text = (key: "agent" | "completionPromise", none: string) => value(key)?.trim() || none; // eslint-disable-line @typescript-eslint/prefer-nullish-coalescing -- empty means not set
 
   const number = (key: "maxIterations" | "minIterations" | "maxFailures", label: string, lowest: number): Option => ({
     label,
@@ -56,10 +61,14 @@ export async function editOptions(ctx: Ctx): Promise<Options | undefined> {
     },
     {
       label: "Model",
-      description: text("model", "the agent's own default"),
-      edit: async () => keep("model", await pickModel(ctx, options.agent)),
+      description: options.model ?? (settingOf("model") || "the agent's own default"),
+      edit: async () => keep("model", await pickModel(ctx, options.agent, asSet("model", "The agent's own default"))),
     },
-    { label: "Preset", description: text("preset", "none"), edit: async () => keep("preset", await pickPreset(ctx)) },
+    {
+      label: "Preset",
+      description: options.preset ?? (settingOf("preset") || "none"),
+      edit: async () => keep("preset", await pickPreset(ctx, { label: asSet("preset", "No preset") })),
+    },
     { label: "When it ends", kind: vscode.QuickPickItemKind.Separator },
     number("maxIterations", "Most iterations", 0),
     number("minIterations", "Fewest iterations", 1),
@@ -84,6 +93,9 @@ export async function editOptions(ctx: Ctx): Promise<Options | undefined> {
     toggle("allowAll", "Allow everything", "The agent may use every tool without asking"),
   ];
   const keep = (key: "agent" | "model" | "preset" | "completionPromise", chosen: string | undefined) => {
+    if (key === "agent" && chosen && chosen !== (options.agent ?? settings.get("agent"))) {
+      Reflect.deleteProperty(options, "model"); // another agent's model name means nothing here
+    }
     if (chosen) options[key] = chosen;
     else if (chosen === "") Reflect.deleteProperty(options, key);
   };

@@ -24,16 +24,19 @@ export async function pickAgent(ctx: Ctx): Promise<string | undefined> {
   return chosen?.id;
 }
 
-/** The chosen model; "" for the agent's own default. `agent`: whose models, else of the configured agent. */
-export async function pickModel(ctx: Ctx, agent?: string): Promise<string | undefined> {
+/** The chosen model; "" for `none`. `agent`: whose models, else of the configured agent. */
+export async function pickModel(
+  ctx: Ctx,
+  agent?: string,
+  none = "The agent's own default",
+): Promise<string | undefined> {
   const settings = vscode.workspace.getConfiguration("ralphLoop");
   const id = agent ?? settings.get<string>("agent");
   const models = (await backends(ctx)).find((backend) => backend.id === id)?.models ?? [];
   const current = settings.get<string>("model");
   const other = "$(edit) Another model…";
-  const own = "The agent's own default";
   const items: vscode.QuickPickItem[] = [
-    { label: own, ...(current ? {} : { description: "current" }) },
+    { label: none, ...(current ? {} : { description: "current" }) },
     ...models.map((model) => ({ label: model, ...(model === current ? { description: "current" } : {}) })),
     { label: other },
   ];
@@ -41,7 +44,7 @@ export async function pickModel(ctx: Ctx, agent?: string): Promise<string | unde
     title: "Ralph Loop: Select Model",
     placeHolder: id ? `for ${id}` : "Model",
   });
-  if (chosen?.label === own) return "";
+  if (chosen?.label === none) return "";
   if (chosen?.label !== other) return chosen?.label;
   const typed = await vscode.window.showInputBox({
     title: "Ralph Loop: Model",
@@ -51,9 +54,11 @@ export async function pickModel(ctx: Ctx, agent?: string): Promise<string | unde
   return typed?.trim();
 }
 
-/** The chosen preset; "" for none. */
-export async function pickPreset(ctx: Ctx): Promise<string | undefined> {
-  const none = { label: "No preset", description: "the prompt as it is" };
+/** The chosen preset; "" for `none`. */
+export async function pickPreset(
+  ctx: Ctx,
+  none: vscode.QuickPickItem = { label: "No preset", description: "the prompt as it is" },
+): Promise<string | undefined> {
   const items = presets(ctx).then((all) => [
     none,
     ...all.map(({ id, title, description, source }) => ({

@@ -59,6 +59,13 @@ export function helperSettings(configuration: Configuration, warn: (message: str
   return Object.keys(binaries).length > 0 ? { config, binaries } : { config };
 }
 
+/** The model that the settings give an agent, "" for none: theirs is not for another agent than theirs. */
+export function modelFor(configuration: Configuration, agent: string | undefined): string {
+  const own = configuration.get("agent");
+  const model = configuration.get("model");
+  return (agent && own && agent !== own) || typeof model !== "string" ? "" : model.trim();
+}
+
 /** The value that counts if a person set it, else undefined. */
 export function setValue(configuration: Configuration, key: string): unknown {
   const found = configuration.inspect(key);

@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { advice, bundle, installed } from "../../../extension/src/install";
 import { atLeast311, findPython } from "../../../extension/src/python";
 import { cleanEnvironment, configuredHelper, helperOnPath } from "../../../extension/src/server";
-import { helperSettings } from "../../../extension/src/settings";
+import { helperSettings, modelFor } from "../../../extension/src/settings";
 
 const folder = mkdtempSync(join(tmpdir(), "rl-unit-"));
 after(() => {
@@ -149,4 +149,14 @@ test("only settings that somebody made are sent, and wrong ones are left out wit
     "The setting ralphLoop.minIterations is not a whole number: it is left out.",
     "The setting ralphLoop.planMode is not true or false: it is left out.",
   ]);
+});
+
+test("the model of the settings is for the agent of the settings, as the helper has it", () => {
+  const of = (values: Record<string, unknown>) => ({ get: (key: string) => values[key], inspect: () => undefined });
+  const both = of({ agent: "claude", model: " opus " });
+  assert.equal(modelFor(both, undefined), "opus");
+  assert.equal(modelFor(both, "claude"), "opus");
+  assert.equal(modelFor(both, "codex"), "");
+  assert.equal(modelFor(of({ agent: "", model: "opus" }), "codex"), "opus");
+  assert.equal(modelFor(of({ agent: "claude" }), "claude"), "");
 });
