@@ -107,6 +107,7 @@ describe("the views", () => {
     await there.waitForStatus(/2\/50/);
     assert.equal(readFileSync(join(other.folder, "thing/inside.txt"), "utf8"), "inside\n");
     await there.command("Ralph Loop: Cancel");
+    await there.waitForStatus(/Ralph$/);
     await there.close();
   });
 

@@ -255,9 +255,16 @@ export class Window {
     await this.until(`${path} chosen`, choose, (chosen) => chosen);
   }
 
+  /** A click is lost when the view draws its rows anew at that moment: then it is made again. */
   async expand(text: string): Promise<void> {
     const row = this.row(text);
-    if ((await row.getAttribute("aria-expanded")) === "false") await row.locator(".monaco-tl-twistie").click();
+    const expanded = row.and(this.page.locator('[aria-expanded="true"]'));
+    const expand = async () => {
+      if ((await row.getAttribute("aria-expanded")) === "true") return true;
+      await row.locator(".monaco-tl-twistie").click();
+      return isDone(expanded.waitFor({ timeout: 3000 }));
+    };
+    await this.until(`${text} expanded`, expand, (done) => done);
   }
 
   /** The action of that title in the menu of a row. The menu closes when anything else takes the focus, an editor
