@@ -8,8 +8,9 @@ import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { BrowserContext } from "playwright-core";
 
+import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, repository, ROOT } from "../lib/server";
-import { closeBrowser, launchBrowser, Window } from "../lib/window";
+import { Window } from "../lib/window";
 
 let browser: BrowserContext;
 

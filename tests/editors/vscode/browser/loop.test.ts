@@ -5,8 +5,9 @@ import { after, before, describe, test } from "node:test";
 import type { BrowserContext } from "playwright-core";
 
 import { Agent, agentCommand, printed } from "../lib/agent";
+import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, HELPER, repository } from "../lib/server";
-import { closeBrowser, launchBrowser, Window } from "../lib/window";
+import { Window } from "../lib/window";
 
 let server: CodeServer;
 let browser: BrowserContext;

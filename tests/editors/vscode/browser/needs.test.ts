@@ -7,8 +7,9 @@ import { after, before, describe, test } from "node:test";
 import type { BrowserContext } from "playwright-core";
 
 import { Agent, agentCommand } from "../lib/agent";
+import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, HELPER, repository } from "../lib/server";
-import { closeBrowser, launchBrowser, Window } from "../lib/window";
+import { Window } from "../lib/window";
 
 /** Seconds since 1970; in the middle of a minute, so that what is added to be safe does not change the minute. */
 const RESETS_AT = Math.floor((Date.now() + 7_200_000) / 60_000) * 60 + 20;

@@ -9,8 +9,9 @@ import { after, before, describe, test } from "node:test";
 import type { BrowserContext, Locator } from "playwright-core";
 
 import { Agent, agentCommand } from "../lib/agent";
+import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, git, HELPER, repository } from "../lib/server";
-import { closeBrowser, launchBrowser, Window } from "../lib/window";
+import { Window } from "../lib/window";
 
 let server: CodeServer;
 let browser: BrowserContext;

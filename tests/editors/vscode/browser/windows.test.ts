@@ -7,8 +7,9 @@ import { after, before, describe, test } from "node:test";
 import type { BrowserContext } from "playwright-core";
 
 import { Agent, agentCommand } from "../lib/agent";
+import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, HELPER, type Options, repository } from "../lib/server";
-import { closeBrowser, launchBrowser, Window } from "../lib/window";
+import { Window } from "../lib/window";
 
 const OPTIONS: Options = {
   settings: { "ralphLoop.agent": "custom" },

@@ -6,8 +6,8 @@ import { test } from "node:test";
 import { format } from "node:util";
 
 import { agentCommand } from "../lib/agent";
+import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, HELPER, repository } from "../lib/server";
-import { closeBrowser, launchBrowser } from "../lib/window";
 
 test("in the extension host", async () => {
   const server = await CodeServer.start({

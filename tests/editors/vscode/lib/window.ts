@@ -1,45 +1,14 @@
 /** A VS Code window in a browser, driven as a person would. */
 
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type BrowserContext, chromium, type Locator, type Page } from "playwright-core";
+import type { BrowserContext, Locator, Page } from "playwright-core";
 
-import { watchClipboard } from "./clipboard";
-import { type CodeServer, ROOT } from "./server";
+import { LIMIT_MS, SCREENSHOTS, VIEWPORT } from "./browser";
+import type { CodeServer } from "./server";
 
 const STATUS = '.statusbar-item[id="ralph-loop.ralph-loop.ralphLoop.status"]';
 const PALETTE_ROW = ".quick-input-widget .monaco-list-row";
-const LIMIT_MS = 60_000;
 const PALETTE_MS = 10_000;
-const VIEWPORT = { width: 1280, height: 800 };
-const SCREENSHOTS = join(ROOT, "screenshots");
-
-/** One profile for all windows of a test file: what the first one loads, the others have at once. */
-export async function launchBrowser(): Promise<BrowserContext> {
-  mkdirSync(SCREENSHOTS, { recursive: true });
-  const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
-  const context = await browser.newContext({ viewport: VIEWPORT, colorScheme: "dark" });
-  // generous: these end a test that hangs; on a quiet machine nothing takes a tenth of it
-  context.setDefaultTimeout(LIMIT_MS);
-  await context.addInitScript(watchClipboard);
-  return context;
-}
-
-/** Also ends the browser. */
-export async function closeBrowser(context: BrowserContext): Promise<void> {
-  await context.browser()?.close();
-}
 
 export class Window {
   constructor(readonly page: Page) {}
@@ -230,11 +199,10 @@ export class Window {
   /** Chooses the action of that title in the menu of a view's title. */
   async viewAction(view: string, title: string): Promise<void> {
     const header = this.pane(view).locator(".pane-header");
-    const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
-    await header.hover();
-    await header.locator('.action-label[aria-label*="More Actions"]').click();
-    await action.waitFor();
-    await this.#choose(action, title);
+    await this.#choose(title, async () => {
+      await header.hover();
+      await header.locator('.action-label[aria-label*="More Actions"]').click();
+    });
   }
 
   /** Answers the dialog that asks for a folder. It writes where it begins when it has read that folder: not before. */
@@ -267,30 +235,38 @@ export class Window {
     await this.until(`${text} expanded`, expand, (done) => done);
   }
 
-  /** The action of that title in the menu of a row. The menu closes when anything else takes the focus, an editor
-   * that is still opening for one: then it is opened again. */
+  /** The action of that title in the menu of a row. */
   async menu(row: string | Locator, title: string): Promise<Locator> {
     const place = typeof row === "string" ? this.row(row) : row;
-    const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
-    const open = async () => {
-      await this.page.keyboard.press("Escape");
-      await place.click({ button: "right" });
-      return isDone(action.waitFor({ timeout: 3000 }));
-    };
-    await this.until(`${title} in a menu`, open, (shown) => shown);
-    return action;
+    return this.#open(title, () => place.click({ button: "right" }));
   }
 
   /** Chooses an action in the menu of a row. */
   async act(row: string | Locator, title: string): Promise<void> {
-    await this.#choose(await this.menu(row, title), title);
+    const place = typeof row === "string" ? this.row(row) : row;
+    await this.#choose(title, () => place.click({ button: "right" }));
   }
 
-  /** A menu takes no click in its first 100 ms: then it is still open. */
-  async #choose(action: Locator, title: string): Promise<void> {
+  /** The action of that title in a menu. The menu closes when anything else takes the focus, an editor that is still
+   * opening for one: then it is opened again. */
+  async #open(title: string, open: () => Promise<void>): Promise<Locator> {
+    const action = this.page.locator(".context-view .action-label").getByText(title, { exact: true });
+    const show = async () => {
+      await this.page.keyboard.press("Escape");
+      await open();
+      return isDone(action.waitFor({ timeout: 3000 }));
+    };
+    await this.until(`${title} in a menu`, show, (shown) => shown);
+    return action;
+  }
+
+  async #choose(title: string, open: () => Promise<void>): Promise<void> {
     const choose = async () => {
-      await action.click();
-      return isDone(action.waitFor({ state: "hidden", timeout: 500 }));
+      const action = await this.#open(title, open);
+      // a menu takes no click in its first 100 ms: then it is still there after it
+      while (await isDone(action.click({ timeout: 3000 })))
+        if (await isDone(action.waitFor({ state: "hidden", timeout: 3000 }))) return true;
+      return false; // it closed before the click
     };
     await this.until(`${title} chosen`, choose, (chosen) => chosen);
   }
