@@ -76,6 +76,13 @@ def ignore_rules(config: pygit2.Config, common_dir: Path | None, env: Mapping[st
     return rules
 
 
+def attributes_file(config: pygit2.Config, env: Mapping[str, str]) -> Path | None:
+    """The person's attributes for all repositories: core.attributesFile or $XDG_CONFIG_HOME/git/attributes."""
+    chosen = get(config, "core.attributesfile")
+    directory = _xdg(env)
+    return user_path(chosen, env) if chosen else directory and directory / "attributes"
+
+
 def _xdg(env: Mapping[str, str]) -> Path | None:
     if env.get("XDG_CONFIG_HOME"):
         return Path(env["XDG_CONFIG_HOME"], "git")

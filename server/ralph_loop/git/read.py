@@ -17,6 +17,7 @@ from ralph_loop.git import cliread, shapes
 from ralph_loop.git.changes import find_renames, listed, path_fields
 from ralph_loop.git.gitcli import instead
 from ralph_loop.git.indexfile import quickly_cached_tree
+from ralph_loop.git.linecount import LineCounter
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError, open_user, scratch
 from ralph_loop.git.shapes import HEADS, MAX_LISTED, REMOTES, Head, short, shown
@@ -152,19 +153,22 @@ def _worktree(
         unstaged = index.diff_to_workdir(WORKTREE, 0)
         untracked, conflicts, missing = set[bytes](), set[bytes](), False
         for delta in unstaged.deltas:
-            if delta.status == DeltaStatus.UNTRACKED:
+            kind = delta.status
+            if kind == DeltaStatus.UNTRACKED:
                 untracked.add(delta.new_file.raw_path)
-            elif delta.status == DeltaStatus.CONFLICTED:
+            elif kind == DeltaStatus.CONFLICTED:
                 conflicts.add(delta.new_file.raw_path)
-            missing = missing or delta.status == DeltaStatus.DELETED
+            missing = missing or kind == DeltaStatus.DELETED
         hidden = look.hidden() if missing else frozenset[bytes]()
         if quickly_cached_tree(Path(repo.path, "index")) != tree.id.raw:
             diff = find_renames(repo, index.diff_to_tree(tree, DiffOption.INCLUDE_TYPECHANGE, 0))
             if any(delta.new_file.id == _EMPTY for delta in diff.deltas):
                 intended = look.intended()
-            staged = listed(repo, diff, MAX_LISTED, without=conflicts | intended).files
+            counter = LineCounter(repo, on_disk=False)
+            staged = listed(repo, diff, MAX_LISTED, without=conflicts | intended, counter=counter).files
         hidden |= unwanted(place, env, unstaged)
-        files = listed(repo, unstaged, MAX_LISTED, without=untracked | conflicts | hidden).files
+        counter = LineCounter(repo, on_disk=True)
+        files = listed(repo, unstaged, MAX_LISTED, without=untracked | conflicts | hidden, counter=counter).files
         files = [attrs.evolve(one, kind="create") if one.path.encode() in intended else one for one in files]
         return (
             staged,

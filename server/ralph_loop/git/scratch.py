@@ -143,7 +143,7 @@ def _readable(place: Place, env: Mapping[str, str]) -> tuple[Path, Path, pygit2.
 
 def _config(config: pygit2.Config, place: Place, env: Mapping[str, str]) -> bytes:
     lines = [b"[core]\nrepositoryformatversion = 0\nbare = false\nsafecrlf = false\nexcludesfile = /dev/null\n"]
-    attributes = git_config.user_path(git_config.get(config, "core.attributesfile"), env)
+    attributes = git_config.attributes_file(config, env)
     values = {key: git_config.get(config, key) for key in _COPIED}
     values |= {"core.worktree": os.fspath(place.root), "core.attributesfile": os.fspath(attributes or "/dev/null")}
     values |= {entry.name: entry.value or "" for entry in config if re.fullmatch(r"submodule\..*\.ignore", entry.name)}

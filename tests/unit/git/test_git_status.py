@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from ralph_loop.git import clidiff, cliread, gitcli, read
 from ralph_loop.git.changes import path_fields
 from ralph_loop.git.diffs import diff
+from ralph_loop.git.linecount import LineCounter
 from ralph_loop.git.locate import locate
 from ralph_loop.git.scratch import ReadError
 from ralph_loop.git.shapes import Recorded, Side
@@ -251,6 +254,73 @@ def line_endings(folder: Path, git: Git) -> None:
     (folder / "a.txt").write_bytes((folder / "a.txt").read_bytes().replace(b"\n", b"\r\n") + b"more\r\n")
 
 
+def changed_all_over(folder: Path, git: Git) -> None:
+    """A change of every kind, staged and not: what attributes say counts for all of them."""
+    for name in ("kept.txt", "staged.txt", "gone.txt", "dir/deep/c.txt", "old name.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("".join(f"{name} {n}\n" for n in range(20)))
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "more")
+    for name in ("a.txt", "dir/b.txt", "dir/deep/c.txt", "staged.txt", "old name.txt"):
+        with (folder / name).open("a") as file:
+            file.write("more\n$Id: x$\nnot ended")
+    git(folder, "mv", "old name.txt", "dir/new name.txt")
+    (folder / "dir" / "added.txt").write_bytes(b"1\n2\r\n3\r\n")
+    git(folder, "add", "staged.txt", "dir/added.txt", "dir/new name.txt")
+    git(folder, "rm", "-q", "kept.txt")
+    (folder / "gone.txt").unlink()
+    (folder / "run.sh").write_bytes(b"#!/bin/sh\r\n")
+
+
+def with_attributes(at: str, rules: str) -> State:
+    def state(folder: Path, git: Git) -> None:
+        changed_all_over(folder, git)
+        (folder / at).parent.mkdir(parents=True, exist_ok=True)
+        (folder / at).write_text(rules)
+
+    return state
+
+
+def attributes_in_the_index_only(folder: Path, git: Git) -> None:
+    with_attributes("dir/.gitattributes", "*.txt -diff\n")(folder, git)
+    git(folder, "add", "dir/.gitattributes")
+    (folder / "dir" / ".gitattributes").unlink()
+
+
+def attributes_of_the_person(folder: Path, git: Git) -> None:
+    with_attributes("../attributes", "*.txt -diff\n")(folder, git)
+    git(folder, "config", "core.attributesFile", str(folder.parent / "attributes"))
+
+
+def attributes_of_a_driver(folder: Path, git: Git) -> None:
+    git(folder, "config", "diff.mine.binary", "true")
+    git(folder, "config", "filter.mine.clean", "tr a-z A-Z")
+    with_attributes(".gitattributes", "*.txt diff=mine\n*.sh filter=mine\n")(folder, git)
+
+
+def configured(key: str, value: str) -> State:
+    def state(folder: Path, git: Git) -> None:
+        git(folder, "config", key, value)
+        changed_all_over(folder, git)
+
+    return state
+
+
+def binaries(folder: Path, git: Git) -> None:
+    contents = {"early": b"\0 early\n", "late": b"x\n" * 5000 + b"\0", "none": b"", "text": b"1\n2"}
+    for old in contents:
+        for new in contents:
+            (folder / f"{old} {new}").write_bytes(contents[old])
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "binaries")
+    for old in contents:
+        for new in contents:
+            (folder / f"{old} {new}").write_bytes(contents[new] + b"more\n")
+        git(folder, "rm", "-q", "--cached", f"{old} none")
+        (folder / f"{old} late").unlink()
+        git(folder, "add", f"{old} early")
+
+
 def modes_that_do_not_count(folder: Path, git: Git) -> None:
     git(folder, "config", "core.fileMode", "false")
     (folder / "run.sh").chmod(0o755)
@@ -341,7 +411,7 @@ STATES: dict[str, State] = {
         intent_to_add, assume_unchanged, line_endings, modes_that_do_not_count, ignored, only_touched,
         folder_became_a_link, file_became_a_folder, tracked_became_a_repository,
         only_out_of_the_index, renamed_and_changed, without_case, submodule_to_be_ignored,
-        untracked_in_submodule_to_be_ignored, moved_submodule_to_be_ignored, special_files,
+        untracked_in_submodule_to_be_ignored, moved_submodule_to_be_ignored, special_files, attributes_of_a_driver,
     )
 } | {
     name: in_progress(*command)
@@ -353,6 +423,24 @@ STATES: dict[str, State] = {
         "bisect": ("bisect", "start", "main", "main~1"),
     }.items()
 }  # fmt: skip
+COUNTED: dict[str, tuple[State, str]] = {
+    "changed_all_over": (changed_all_over, ""),
+    "binaries": (binaries, ""),
+    "attributes_in_the_index_only": (attributes_in_the_index_only, "dir/.*"),
+    "attributes_of_the_person": (attributes_of_the_person, ".*"),
+    "attributes_at_the_root": (with_attributes(".gitattributes", "*.txt -diff\n*.sh binary\n"), ".*"),
+    "attributes_above": (with_attributes("dir/.gitattributes", "c.txt -diff\n* text=auto\nb.txt ident\n"), "dir/.*"),
+    "attributes_below": (with_attributes("dir/deep/.gitattributes", "* binary\n"), "dir/deep/.*"),
+    "attributes_elsewhere": (with_attributes("apart/.gitattributes", "* binary\n"), ""),
+    "attributes_of_the_repository": (with_attributes(".git/info/attributes", "*.txt -diff\n*.sh text eol=lf\n"), ".*"),
+    "attributes_of_the_home": (with_attributes("../home/.config/git/attributes", "*.txt -diff\n"), ".*"),
+    "line_endings_for_windows": (configured("core.autocrlf", "true"), ".*"),
+    "line_endings_to_be_taken": (configured("core.autocrlf", "input"), ".*"),
+    "line_endings_as_they_are": (configured("core.autocrlf", "false"), ""),
+    "line_endings_of_text": (configured("core.eol", "crlf"), ""),
+}
+"""With the paths whose lines only libgit2 can count."""
+STATES.update((name, state) for name, (state, _) in COUNTED.items())
 
 
 def asked(git: Git, folder: Path) -> dict[str, object]:
@@ -429,6 +517,36 @@ def test_every_state_is_told_as_git_tells_it(tmp_path: Path, git: Git, env: Env,
             if state is intent_to_add and "index" in (old, new):
                 continue  # libgit2 takes what is in the index by name only as an empty file there
             assert clidiff.compared(place, env, old, new, None, False) == diff(place, env, old, new), (old, new)
+
+
+@pytest.mark.parametrize(("state", "left"), COUNTED.values(), ids=COUNTED)
+def test_lines_are_counted_as_git_counts_them(
+    tmp_path: Path, git: Git, env: Env, state: State, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: dict[str, bool] = {}
+
+    def count(counter: LineCounter, delta: pygit2.DiffDelta) -> tuple[int, int, bool] | None:
+        found = known(counter, delta)
+        counted[delta.new_file.path] = found is not None
+        return found
+
+    known = LineCounter.count
+    monkeypatch.setattr(LineCounter, "count", count)
+    folder = tmp_path / "repo"
+    git(tmp_path, "init", "-q", str(folder))
+    fill(folder, git)
+    state(folder, git)
+    seen = read.status(locate(folder), env)
+    for changes, options in ((seen.unstaged, ("--no-renames",)), (seen.staged, ("--cached", "-M"))):
+        expected = set(git(folder, "diff", "--numstat", *options).decode().splitlines())
+        found = set[str]()
+        for one in changes:
+            lines = ("-", "-") if one.binary else (one.added, one.removed)
+            name = f"{one.old_path} => {one.path}" if one.old_path else one.path
+            found.add("\t".join(map(str, (*lines, name))))
+        assert {line for line in found ^ expected if not line.startswith("0\t0\t")} == set()
+    assert counted
+    assert counted == {path: not re.fullmatch(left, path) for path in counted}
 
 
 def test_recorded_trees_in_another_object_format(tmp_path: Path, git: Git, env: Env) -> None:
