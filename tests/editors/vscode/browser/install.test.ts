@@ -108,6 +108,7 @@ describe("the helper that the extension brings", () => {
       );
       const [newer] = server.processes(/ralph_loop serve/);
       assert.match(newer?.command ?? "", /\/helper\/0\.9\.0-/);
+      await window.command("Ralph Loop: Show Output");
       assert.match(await window.outputText(), /^▶ First — demo/, "what the older one recorded is there");
       await window.item.click();
       await window.answer("Second");
