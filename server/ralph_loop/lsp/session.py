@@ -8,6 +8,7 @@ params is data).
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 from collections.abc import Callable, Generator
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 
 COMMANDS = {method.replace("/", "."): method for method in REQUESTS}
 _FLUSH_S = 5.0
+_converter = functools.cache(default_converter)  # one for all sessions: it makes code for each class that it meets
 
 
 class _Protocol(LanguageServerProtocol):
@@ -94,9 +96,7 @@ class Session:
         self.folders = Folders()
         self._reader = reader
         self._outbox = Outbox(writer)
-        self._server = LanguageServer(
-            "ralph-loop", __version__, protocol_cls=_Protocol, converter_factory=default_converter
-        )
+        self._server = LanguageServer("ralph-loop", __version__, protocol_cls=_Protocol, converter_factory=_converter)
         self._protocol = cast(_Protocol, self._server.protocol)
         self._protocol.outbox = self._outbox
         self._protocol.on_exit = self._exit
