@@ -50,6 +50,7 @@ def script(name: str, *arguments: str) -> dict[str, Any]:
 class Box:
     def __init__(self, transport: Transport = "shared") -> None:
         self.transport: Transport = transport
+        self._began = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
         self.folder = Path(tempfile.mkdtemp(prefix="ralph-test-", dir="/tmp")).resolve()
         self.data = self.folder / "data"
         self.home = self.folder / "home"
@@ -190,10 +191,7 @@ class Box:
         return int((self.data / "engine.lock").read_text())
 
     def alive(self, pid: int) -> bool:
-        try:
-            return "Z" not in Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[:1]
-        except OSError:
-            return False
+        return _began(pid) is not None
 
     def signal_helper(self, number: signal.Signals) -> int:
         """Sends the signal, waits until the helper is gone and returns its pid."""
@@ -283,6 +281,7 @@ class Box:
     def one_test(self, number: int) -> Generator[Box]:
         """The same checks for a test in a box of many: its own place for repositories, and no agent left."""
         self.room = self.folder / f"test{number}"
+        self.room.mkdir()
         self.expected_log = []
         if self._main is not None:
             self._main.notifications.clear()
@@ -292,8 +291,10 @@ class Box:
             if client is not self._main:
                 client.close()
             problems += client.problems
-        helpers = {process.pid for process in self._processes}
-        problems += self._leftovers(spare=helpers)
+        spare = {process.pid for process in self._processes}
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            spare.add(self.helper_pid)  # which a command has started
+        problems += self._leftovers(spare=spare)
         assert not problems, "\n".join(problems)
 
     def _stop(self, process: subprocess.Popen[bytes]) -> list[str]:
@@ -322,8 +323,9 @@ class Box:
 
     def _is_mine(self, pid: int) -> bool:
         name = str(self.folder)
-        if pid == os.getpid() or not self.alive(pid):
-            return False
+        began = _began(pid)
+        if pid == os.getpid() or began is None or began < self._began:
+            return False  # what is older than the box is none of it, and need not be looked at
         if name in _read(f"/proc/{pid}/environ") or name in _read(f"/proc/{pid}/cmdline"):
             return True
         links = [f"/proc/{pid}/cwd", *(f"/proc/{pid}/fd/{fd}" for fd in _names(f"/proc/{pid}/fd"))]
@@ -333,7 +335,7 @@ class Box:
         deadline = time.monotonic() + 10
         while (left := {p: c for p, c in self.processes().items() if p not in spare}) and time.monotonic() < deadline:
             time.sleep(0.02)
-        guards = set(self.guards())
+        guards = {pid for pid, command in left.items() if "agents.guard" in command}
         for pid in sorted(left, key=lambda pid: pid in guards):  # a guard last: nobody else can end a fork storm
             if pid in guards:
                 deadline = time.monotonic() + 5
@@ -392,6 +394,12 @@ class Gates:
 
 def _pids() -> Iterator[int]:
     return (int(name) for name in _names("/proc") if name.isdigit())
+
+
+def _began(pid: int) -> int | None:
+    """When a process was started, in clock ticks since the system's start; None when it has ended."""
+    state, *fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split() or "Z"
+    return None if state == "Z" else int(fields[18])
 
 
 def _names(folder: str) -> list[str]:

@@ -78,8 +78,8 @@ def common(lasting: Box) -> Iterator[Box]:
 
 
 @pytest.fixture
-def terminal(shared: Box) -> Iterator[Terminal]:
-    terminal = Terminal(shared)
+def terminal(box: Box) -> Iterator[Terminal]:
+    terminal = Terminal(box)
     yield terminal
     terminal.close()
 

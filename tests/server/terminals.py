@@ -26,6 +26,11 @@ from client import PATIENCE_S
 from ralph_loop.terminal.words import cells
 
 
+def agent(script: str) -> list[str]:
+    """The arguments for an agent that is a shell script; $1 is the number of the iteration."""
+    return ["--", "/bin/sh", "-c", script, "agent", "{iteration}"]
+
+
 @attrs.frozen
 class Done:
     code: int
@@ -102,7 +107,7 @@ class Terminal:
     def __call__(self, *arguments: str, cwd: Path | None = None, given: bytes = b"", **env: str) -> Done:
         """Runs a command to its end."""
         done = subprocess.run(
-            [*PROGRAM, *arguments], input=given, capture_output=True, cwd=cwd or self.box.folder,
+            [*PROGRAM, *arguments], input=given, capture_output=True, cwd=cwd or self.box.room,
             env={**self.env, **env}, timeout=60, check=False,
         )  # fmt: skip
         err = done.stderr.decode(errors="replace")
@@ -117,7 +122,7 @@ class Terminal:
         err, err_write = os.pipe()
         process = subprocess.Popen(
             [*PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=out_write, stderr=err_write,
-            cwd=cwd or self.box.folder, env=self.env, preexec_fn=before,
+            cwd=cwd or self.box.room, env=self.env, preexec_fn=before,
         )  # fmt: skip
         os.close(out_write)
         os.close(err_write)
@@ -141,7 +146,7 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         process = subprocess.Popen(
-            [*PROGRAM, *arguments], stdin=side, stdout=side, stderr=side, cwd=cwd or self.box.folder,
+            [*PROGRAM, *arguments], stdin=side, stdout=side, stderr=side, cwd=cwd or self.box.room,
             env={**self.env, "TERM": "xterm-256color", **(env or {})}, preexec_fn=own_terminal,
         )  # fmt: skip
         os.close(side)
@@ -150,13 +155,17 @@ class Terminal:
         return command
 
     def status(self, cwd: Path, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
-        """Waits for a snapshot of the loop in a folder."""
+        """What `status` tells of the loop in a folder, when there is a snapshot that is waited for."""
+        client = self.box.main_client()
 
-        def look() -> dict[str, Any] | None:
-            found = self("status", "--json", cwd=cwd).json
-            return found if found is not None and holds(found) else None
+        def look() -> bool:
+            found = client("status", workspace=str(cwd))
+            return found is not None and holds(found)
 
-        return until(look, what)
+        until(look, what)
+        found = self("status", "--json", cwd=cwd).json
+        assert holds(found), found
+        return found
 
     def stop_reading(self) -> None:
         """The pipe of the command that was started with `reads` false breaks."""

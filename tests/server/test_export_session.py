@@ -22,9 +22,7 @@ STRANGE = b"\x00\xff\xfe half \xc3" + b"\xe2\x82" + b"\r\n\x1b[31mred"
 
 def export(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ralph_loop", "export", *arguments, "--data-dir", str(box.data)]
-    return subprocess.run(
-        command, env=box.env, cwd=box.folder, capture_output=True, text=True, timeout=100, check=False
-    )
+    return subprocess.run(command, env=box.env, cwd=box.room, capture_output=True, text=True, timeout=100, check=False)
 
 
 def names(folder: Path) -> list[str]:
@@ -48,12 +46,17 @@ def run_loop(client: Client, repo: Path, script: str, **params: Any) -> dict[str
 
 
 @pytest.fixture
-def finished(shared: Box) -> tuple[Client, dict[str, Any], dict[str, Any]]:
+def box(common_shared: Box) -> Box:
+    return common_shared
+
+
+@pytest.fixture
+def finished(box: Box) -> tuple[Client, dict[str, Any], dict[str, Any]]:
     """A session with two loops: one of two iterations that changed files and took a hint, and one that failed."""
-    client, repo = shared.client(), shared.repo()
-    (shared.folder / "strange").write_bytes(STRANGE)
+    client, repo = box.main_client(), box.repo()
+    (box.room / "strange").write_bytes(STRANGE)
     script = (
-        f"cat '{shared.folder}/strange'; cat '{shared.folder}/strange' >&2; echo change $1 >> README; "
+        f"cat '{box.room}/strange'; cat '{box.room}/strange' >&2; echo change $1 >> README; "
         f"echo new > file-$1; [ $1 = 1 ] || printf '\\n{DONE}'"
     )
     repo.joinpath(".ralph").mkdir()
@@ -64,15 +67,15 @@ def finished(shared: Box) -> tuple[Client, dict[str, Any], dict[str, Any]]:
     return client, first, second
 
 
-def test_everything_of_the_database_is_there(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+def test_everything_of_the_database_is_there(box: Box, finished: tuple[Client, Any, Any]) -> None:
     _, first, second = finished
-    done = export(shared, first["sessionId"], "out")
+    done = export(box, first["sessionId"], "out")
     assert done.returncode == 0, done.stderr
-    out = shared.folder / "out"
+    out = box.room / "out"
 
-    session = rows(shared, "SELECT * FROM sessions WHERE id = ?", first["sessionId"])[0]
+    session = rows(box, "SELECT * FROM sessions WHERE id = ?", first["sessionId"])[0]
     assert load(out / "session.json")["title"] == session["title"]
-    messages = rows(shared, "SELECT * FROM messages WHERE session_id = ? ORDER BY number", first["sessionId"])
+    messages = rows(box, "SELECT * FROM messages WHERE session_id = ? ORDER BY number", first["sessionId"])
     assert [m["text"] for m in load(out / "messages.json")] == [m["text"] for m in messages]
     assert [m["messageId"] for m in load(out / "messages.json")] == [m["id"] for m in messages]
 
@@ -80,14 +83,14 @@ def test_everything_of_the_database_is_there(shared: Box, finished: tuple[Client
     assert [folder.name for folder in folders] == [f"001-{first['runId']}", f"002-{second['runId']}"]
     for folder, loop in zip(folders, (first, second), strict=True):
         assert load(folder / "snapshot.json")["runId"] == loop["runId"]
-        iterations = rows(shared, "SELECT * FROM iterations WHERE run_id = ? ORDER BY iteration", loop["runId"])
+        iterations = rows(box, "SELECT * FROM iterations WHERE run_id = ? ORDER BY iteration", loop["runId"])
         assert load(folder / "history.json") == [json.loads(row["record"]) for row in iterations]
         for row in iterations:
             assert (folder / "prompts" / f"{row['iteration']:04}.txt").read_bytes() == row["prompt"].encode()
-        contexts = rows(shared, "SELECT * FROM contexts WHERE run_id = ? ORDER BY number", loop["runId"])
+        contexts = rows(box, "SELECT * FROM contexts WHERE run_id = ? ORDER BY number", loop["runId"])
         assert [item["text"] for item in load(folder / "context.json")] == [row["text"] for row in contexts]
         stored: dict[str, bytes] = {}
-        for row in rows(shared, "SELECT * FROM output_logs WHERE run_id = ? ORDER BY seq", loop["runId"]):
+        for row in rows(box, "SELECT * FROM output_logs WHERE run_id = ? ORDER BY seq", loop["runId"]):
             name = f"{row['iteration']:04}.{row['stream']}"
             stored[name] = stored.get(name, b"") + row["data"]
         assert {path.name: path.read_bytes() for path in (folder / "output").iterdir()} == stored
@@ -97,120 +100,120 @@ def test_everything_of_the_database_is_there(shared: Box, finished: tuple[Client
 
 def applied(box: Box, folder: Path, *iterations: int) -> Path:
     """A clone of the repository's first commit with the patches of these iterations."""
-    again = box.folder / "again"
-    box.git(box.folder, "clone", "-q", str(box.folder / "repo"), str(again))
+    again = box.room / "again"
+    box.git(box.room, "clone", "-q", str(box.room / "repo"), str(again))
     for number in iterations:
         box.git(again, "apply", str(folder / "changes" / f"{number:04}.patch"))
     return again
 
 
-def test_the_changes_are_patches(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+def test_the_changes_are_patches(box: Box, finished: tuple[Client, Any, Any]) -> None:
     _, first, _ = finished
-    assert export(shared, first["sessionId"], "out").returncode == 0
-    again = applied(shared, shared.folder / "out" / "loops" / f"001-{first['runId']}", 1, 2)
+    assert export(box, first["sessionId"], "out").returncode == 0
+    again = applied(box, box.room / "out" / "loops" / f"001-{first['runId']}", 1, 2)
     for name in ("README", "file-1", "file-2"):
-        assert (again / name).read_bytes() == (shared.folder / "repo" / name).read_bytes()
+        assert (again / name).read_bytes() == (box.room / "repo" / name).read_bytes()
 
 
-def test_changes_larger_than_an_answer_are_whole(shared: Box) -> None:
-    client, repo = shared.client(), shared.repo()
+def test_changes_larger_than_an_answer_are_whole(box: Box) -> None:
+    client, repo = box.main_client(), box.repo()
     script = f"for n in 1 2 3 4 5; do seq $n 150000 > \"big $n\"; done; git mv README big; echo '{DONE}'"
     run = run_loop(client, repo, script, prompt="write")
-    assert export(shared, run["sessionId"], "out").returncode == 0
-    again = applied(shared, shared.folder / "out" / "loops" / f"001-{run['runId']}", 1)
+    assert export(box, run["sessionId"], "out").returncode == 0
+    again = applied(box, box.room / "out" / "loops" / f"001-{run['runId']}", 1)
     assert names(again) == names(repo) or set(names(repo)) - set(names(again)) == {".ralph"}
     for number in range(1, 6):
         assert (again / f"big {number}").read_bytes() == (repo / f"big {number}").read_bytes()
-    assert "too long" not in (shared.folder / "out" / "README.md").read_text()
+    assert "too long" not in (box.room / "out" / "README.md").read_text()
 
 
-def test_what_is_not_whole_is_told(shared: Box) -> None:
-    client, repo = shared.client(), shared.repo()
+def test_what_is_not_whole_is_told(box: Box) -> None:
+    client, repo = box.main_client(), box.repo()
     script = f"printf '\\344\\n' > latin; seq 1 500000 > huge; echo '{DONE}'"
     run = run_loop(client, repo, script, prompt="write")
-    assert export(shared, run["sessionId"], "out").returncode == 0
-    page = (shared.folder / "out" / "README.md").read_text()
+    assert export(box, run["sessionId"], "out").returncode == 0
+    page = (box.room / "out" / "README.md").read_text()
     assert "The patch of huge in iteration 1 is too long" in page
     assert "not UTF-8" in page
 
 
-def test_the_page_is_for_people(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+def test_the_page_is_for_people(box: Box, finished: tuple[Client, Any, Any]) -> None:
     _, first, _ = finished
-    assert export(shared, first["sessionId"], "out").returncode == 0
-    page = (shared.folder / "out" / "README.md").read_text()
+    assert export(box, first["sessionId"], "out").returncode == 0
+    page = (box.room / "out" / "README.md").read_text()
     assert page.startswith("# Fix \\`it\\`\n")
-    assert str(shared.folder / "repo") in page
+    assert str(box.room / "repo") in page
     assert "completed after 2 iterations" in page and "agentFailed" in page
     for link in re.findall(r"\]\(([^)]+)\)", page):
-        assert (shared.folder / "out" / link).is_file(), link
+        assert (box.room / "out" / link).is_file(), link
     # what was said stays inside its fence, whatever it holds
     fence = re.search(r"(`{4,})text\nFix `it`\n\n```\ncode\n```\n\$& \$\{x\} ü 🎉\n\1\n", page)
     assert fence is not None
 
 
-def test_it_never_overwrites(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+def test_it_never_overwrites(box: Box, finished: tuple[Client, Any, Any]) -> None:
     _, first, _ = finished
-    target = shared.folder / "out"
+    target = box.room / "out"
     target.mkdir()
     (target / "mine").write_text("precious")
-    link = shared.folder / "link"
+    link = box.room / "link"
     link.symlink_to("nowhere")
-    before = names(shared.folder)
+    before = names(box.room)
     for name in ("out", "link"):
-        done = export(shared, first["sessionId"], name)
+        done = export(box, first["sessionId"], name)
         assert done.returncode == 1
         assert "exists already" in done.stderr and "Traceback" not in done.stderr
-    assert names(shared.folder) == before
+    assert names(box.room) == before
     assert [path.name for path in target.iterdir()] == ["mine"]
-    assert export(shared, first["sessionId"]).returncode == 0
-    assert (shared.folder / first["sessionId"] / "README.md").is_file()
+    assert export(box, first["sessionId"]).returncode == 0
+    assert (box.room / first["sessionId"] / "README.md").is_file()
 
 
-def test_what_cannot_be_exported_leaves_nothing(shared: Box, finished: tuple[Client, Any, Any]) -> None:
+def test_what_cannot_be_exported_leaves_nothing(box: Box, finished: tuple[Client, Any, Any]) -> None:
     _, first, _ = finished
-    before = names(shared.folder)
+    before = names(box.room)
     for arguments in (("ses_none", "out"), (first["sessionId"], "no/such/folder"), ("-", "out")):
-        done = export(shared, *arguments)
+        done = export(box, *arguments)
         assert done.returncode != 0
         assert done.stderr.startswith("ralph-loop: ") and "Traceback" not in done.stderr
-    assert names(shared.folder) == before
+    assert names(box.room) == before
 
 
-def test_a_session_larger_than_an_answer_is_whole(shared: Box) -> None:
-    client, repo = shared.client(), shared.repo()
+def test_a_session_larger_than_an_answer_is_whole(box: Box) -> None:
+    client, repo = box.main_client(), box.repo()
     texts = [f"{number} " + "x" * 1_000_000 for number in range(5)]
     session = client("sessions/create", workspace=str(repo), title="large")["sessionId"]
     for text in texts:
         assert run_loop(client, repo, f"echo '{DONE}'", prompt=text, sessionId=session)["status"] == "completed"
     answered = client("sessions/get", sessionId=session)["messages"]
     assert len([m for m in answered if m["role"] == "user"]) < len(texts)
-    assert export(shared, session, "out").returncode == 0
-    messages = load(shared.folder / "out" / "messages.json")
+    assert export(box, session, "out").returncode == 0
+    messages = load(box.room / "out" / "messages.json")
     assert [m["text"] for m in messages if m["role"] == "user"] == texts
-    snapshots = [load(path / "snapshot.json") for path in sorted((shared.folder / "out" / "loops").iterdir())]
+    snapshots = [load(path / "snapshot.json") for path in sorted((box.room / "out" / "loops").iterdir())]
     assert [loop["prompt"] for loop in snapshots] == texts
 
 
-def test_output_larger_than_an_answer_is_whole(shared: Box) -> None:
-    client, repo = shared.client(), shared.repo()
+def test_output_larger_than_an_answer_is_whole(box: Box) -> None:
+    client, repo = box.main_client(), box.repo()
     data = os.urandom(6_000_000)
-    (shared.folder / "bytes").write_bytes(data)
-    run = run_loop(client, repo, f"cat '{shared.folder}/bytes'; echo; echo '{DONE}'", prompt="print")
-    assert export(shared, run["sessionId"], "out").returncode == 0
-    written = (shared.folder / "out" / "loops" / f"001-{run['runId']}" / "output" / "0001.stdout").read_bytes()
+    (box.room / "bytes").write_bytes(data)
+    run = run_loop(client, repo, f"cat '{box.room}/bytes'; echo; echo '{DONE}'", prompt="print")
+    assert export(box, run["sessionId"], "out").returncode == 0
+    written = (box.room / "out" / "loops" / f"001-{run['runId']}" / "output" / "0001.stdout").read_bytes()
     assert written == data + f"\n{DONE}\n".encode()
 
 
-def test_a_session_without_loops(shared: Box) -> None:
-    client, repo = shared.client(), shared.repo()
+def test_a_session_without_loops(box: Box) -> None:
+    client, repo = box.main_client(), box.repo()
     session = client("sessions/create", workspace=str(repo), title="  # empty * ")["sessionId"]
-    assert export(shared, session, "out").returncode == 0
-    assert load(shared.folder / "out" / "messages.json") == []
-    assert "empty" in (shared.folder / "out" / "README.md").read_text()
+    assert export(box, session, "out").returncode == 0
+    assert load(box.room / "out" / "messages.json") == []
+    assert "empty" in (box.room / "out" / "README.md").read_text()
 
 
-def test_messages_can_be_paged(solo: Box) -> None:
-    client, repo = solo.client(), solo.repo()
+def test_messages_can_be_paged(box: Box) -> None:
+    client, repo = box.main_client(), box.repo()
     run = run_loop(client, repo, f"echo '{DONE}'", prompt="one")
     messages = client("sessions/get", sessionId=run["sessionId"])["messages"]
     assert len(messages) >= 2

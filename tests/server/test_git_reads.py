@@ -9,6 +9,11 @@ from box import Box, shell
 from client import Client
 
 
+@pytest.fixture
+def box(common: Box) -> Box:
+    return common
+
+
 def test_status_log_and_branches(client: Client, box: Box, repo: Path) -> None:
     (repo / "a.txt").write_text("a\n")
     box.git(repo, "add", "a.txt")

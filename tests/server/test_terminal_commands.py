@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from box import DONE, Box
-from terminals import Terminal
+from terminals import Terminal, agent
 
 
 @pytest.fixture
-def repo(shared: Box) -> Path:
-    return shared.repo()
-
-
-def agent(script: str) -> list[str]:
-    return ["--", "/bin/sh", "-c", script, "agent", "{iteration}"]
+def box(common_shared: Box) -> Box:
+    return common_shared
 
 
 PROMISE = f"echo '{DONE}'"
@@ -39,70 +33,8 @@ def test_the_configuration_there_is(terminal: Terminal, repo: Path) -> None:
         assert terminal("config", "delete", key).code == 0
 
 
-def test_nothing_yet(terminal: Terminal, repo: Path) -> None:
-    status = terminal("status", cwd=repo)
-    assert (status.code, status.out) == (0, "No loop was ever started here.\n")
-    assert terminal("status", "--json", cwd=repo).json is None
-    assert terminal("list", "--json").json == {"loops": [], "more": False}
-    assert terminal("context", "--json", cwd=repo).json == {"items": []}
-    for command in (["history"], ["logs"], ["logs", "-f"], ["cancel"], ["pause"], ["resume"], ["prompt", "1"]):
-        refused = terminal(*command, cwd=repo)
-        assert (refused.code, refused.out) == (1, "")
-        assert "ralph-loop: No loop was ever started in this folder." in refused.err
-        assert "ralph-loop run" in refused.err
-    unknown = terminal("status", "--run", "run_none")
-    assert (unknown.code, unknown.out) == (1, "")
-    assert "'run_none'" in unknown.err
-
-
-def test_looking_at_a_loop_that_ended(terminal: Terminal, shared: Box, repo: Path) -> None:
-    script = f'echo "hello $1"; echo problem >&2; touch file$1; [ $1 = 1 ] || {PROMISE}'
-    run = terminal("run", "Make files", "--json", *agent(script), cwd=repo).json["runId"]
-
-    text = terminal("status", cwd=repo).out
-    assert text.startswith("● completed  iteration 2/50")
-    assert "Prompt    Make files\n" in text
-    assert "Result    2 files changed\n" in text
-    assert f"Loop      {run}\n" in text
-    snapshot = terminal("status", "--json", "--run", run).json
-    assert (snapshot["status"], snapshot["iteration"]) == ("completed", 2)
-
-    (repo / "below").mkdir()
-    assert terminal("status", "--json", cwd=repo / "below").json["runId"] == run
-    assert terminal("status", "--json", "--repo", "repo/below").json["runId"] == run
-
-    found = terminal("list", "--json").json
-    assert [loop["runId"] for loop in found["loops"]] == [run]
-    assert terminal("list", "--active", "--json").json["loops"] == []
-    other = shared.repo("other")
-    assert terminal("list", "--repo", str(other), "--json").json["loops"] == []
-    row = terminal("list").out.splitlines()[-1]
-    assert row.startswith(run) and row.endswith("Make files")
-
-    history = terminal("history", "--json", cwd=repo).json
-    assert [record["iteration"] for record in history["iterations"]] == [1, 2]
-    assert not history["more"]
-    assert terminal("history", "--limit", "1", "--json", cwd=repo).json["more"] is True
-    table = terminal("history", cwd=repo).out
-    assert "A +0 -0 file1" in table
-    assert "A +0 -0 file2" in table
-    assert "✓ Completed after 2 iterations" in table
-
-    assert "Make files" in terminal("prompt", "2", cwd=repo).out
-    prompt = terminal("prompt", "1", "--json", cwd=repo).json["prompt"]
-    assert terminal("prompt", "1", cwd=repo).out == prompt
-    assert terminal("preview", "Make files", *agent(script), cwd=repo).out == prompt
-    missing = terminal("prompt", "3", cwd=repo)
-    assert missing.code == 1
-    assert "iteration" in missing.err
-
-    health = terminal("health", "--json").json
-    assert health["status"] == "ok" and health["shared"] is True
-    assert "is well" in terminal("health").out
-
-
-def test_a_folder_without_git_is_not_told_as_unchanged(terminal: Terminal, shared: Box) -> None:
-    plain = shared.folder_of("plain")
+def test_a_folder_without_git_is_not_told_as_unchanged(terminal: Terminal, box: Box) -> None:
+    plain = box.folder_of("plain")
     ended = terminal("run", "x", *agent(f"echo made > f; {PROMISE}"), cwd=plain)
     assert ended.code == 0 and (plain / "f").exists()
     assert "not a git repository" in ended.out and "no change recorded" in ended.out
@@ -141,9 +73,9 @@ def test_the_whole_output_and_parts_of_it(terminal: Terminal, repo: Path) -> Non
     assert (beyond.code, beyond.err) == (1, "ralph-loop: There is no iteration 3; the last one is 2.\n")
 
 
-def test_hints_are_added_listed_delivered_and_cleared(terminal: Terminal, shared: Box, repo: Path) -> None:
+def test_hints_are_added_listed_delivered_and_cleared(terminal: Terminal, box: Box, repo: Path) -> None:
     assert terminal("add-context", "before", "any", "loop", cwd=repo).out == "Added: the next loop here gets it.\n"
-    gate = shared.gate()
+    gate = box.gate()
     terminal("run", "x", "--detach", *agent(f'read x < "$BOX/gate"; [ $1 = 1 ] || {PROMISE}'), cwd=repo)
     assert terminal("add-context", "-", cwd=repo, given="zwei\nZeilen ü\n".encode()).code == 0
     added = terminal("add-context", "--json", "third", cwd=repo).json
@@ -164,7 +96,7 @@ def test_hints_are_added_listed_delivered_and_cleared(terminal: Terminal, shared
     assert "cancelled already" in again.err
 
 
-def test_json_of_the_steering_commands(terminal: Terminal, shared: Box, repo: Path) -> None:
+def test_json_of_the_steering_commands(terminal: Terminal, box: Box, repo: Path) -> None:
     terminal("run", "x", "--detach", *agent("exec sleep 97"), cwd=repo)
     assert terminal("pause", "--now", "--json", cwd=repo).json["status"] == "paused"
     paused = terminal("status", cwd=repo).out
@@ -258,22 +190,3 @@ def test_a_question_costs_only_what_it_needs(terminal: Terminal, repo: Path) -> 
     loaded = set(done.stderr.split())
     assert "ralph_loop.shared.client" in loaded
     assert not loaded & {"asyncio", "rich", "cattrs", "lsprotocol", "pygls", "pygit2", "sqlite3", "ralph_loop.protocol"}
-
-
-def test_a_helper_that_cannot_start_is_told(terminal: Terminal, shared: Box, repo: Path) -> None:
-    shared.data.mkdir()
-    (shared.data / "ralph-loop.db").mkdir()
-    refused = terminal("status", cwd=repo)
-    assert (refused.code, refused.out) == (1, "")
-    assert refused.err.startswith("ralph-loop: ")
-    assert str(shared.data) in refused.err
-    shared.expected_log.append("ralph-loop.db|database")
-
-
-def test_the_data_directory_may_stand_before_the_command(terminal: Terminal, shared: Box, repo: Path) -> None:
-    elsewhere = shared.folder / "elsewhere"
-    first = terminal("--data-dir", str(elsewhere), "health", "--json", cwd=repo).json
-    assert first["database"].startswith(str(elsewhere))
-    second = terminal("health", "--json", f"--data-dir={elsewhere}", cwd=repo).json
-    assert second["pid"] == first["pid"]
-    os.kill(first["pid"], signal.SIGTERM)

@@ -16,11 +16,16 @@ echo '{DONE}'"""
 
 
 @pytest.fixture
-def repo(shared: Box) -> Path:
-    repo = shared.repo()
+def box(common_shared: Box) -> Box:
+    return common_shared
+
+
+@pytest.fixture
+def repo(box: Box) -> Path:
+    repo = box.repo()
     (repo / "old.txt").write_text("one\ntwo\nthree\n")
-    shared.git(repo, "add", ".")
-    shared.commit(repo, "second")
+    box.git(repo, "add", ".")
+    box.commit(repo, "second")
     return repo
 
 
@@ -88,9 +93,10 @@ def test_what_is_not_staged_is_named(terminal: Terminal, repo: Path) -> None:
     wrong = terminal("plan", "approve", "--feedback", "x", cwd=repo)
     assert wrong.code == 64 and "--feedback goes with reject" in wrong.err
     assert len(terminal("plan", "--json", cwd=repo).json["operations"]) == 3
+    assert terminal("cancel", cwd=repo).code == 0
 
 
-def test_the_patch_of_a_loop_and_of_one_iteration(terminal: Terminal, shared: Box, repo: Path) -> None:
+def test_the_patch_of_a_loop_and_of_one_iteration(terminal: Terminal, box: Box, repo: Path) -> None:
     assert "No loop was ever started" in terminal("diff", cwd=repo).err
     script = f'echo "line $1" >> README; echo x > "f$1"; [ $1 = 1 ] || echo "{DONE}"'
     assert terminal("run", "x", "--", "/bin/sh", "-c", script, "agent", "{iteration}", cwd=repo).code == 0
@@ -101,13 +107,13 @@ def test_the_patch_of_a_loop_and_of_one_iteration(terminal: Terminal, shared: Bo
     assert terminal("diff", "f1", "f2", "--json", cwd=repo).json[1]["files"][0]["path"] == "f2"
     missing = terminal("diff", "--iteration", "9", cwd=repo)
     assert missing.code == 1 and "9" in missing.err
-    before = shared.repo("before")
+    before = box.repo("before")
     subprocess.run(["git", "apply"], cwd=before, input=whole.encode(), check=True)
     assert (before / "README").read_text() == (repo / "README").read_text()
 
 
-def test_the_patch_of_a_loop_that_runs(terminal: Terminal, shared: Box, repo: Path) -> None:
-    gate = shared.gate()
+def test_the_patch_of_a_loop_that_runs(terminal: Terminal, box: Box, repo: Path) -> None:
+    gate = box.gate()
     command = ["--", "/bin/sh", "-c", f'read x < "$BOX/gate"; echo "line $1" >> README; echo "{DONE}"', "agent"]
     terminal("run", "x", "--detach", "--min-iterations", "2", *command, "{iteration}", cwd=repo)
     early = terminal("diff", cwd=repo)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from box import DONE, Box, until
-from terminals import Proxy, Terminal, screen_of
+from box import DONE, Box
+from terminals import Terminal, agent, screen_of
 
 
 @pytest.fixture
-def repo(shared: Box) -> Path:
-    return shared.repo()
-
-
-def agent(script: str) -> list[str]:
-    """The arguments for an agent that is a shell script; $1 is the number of the iteration."""
-    return ["--", "/bin/sh", "-c", script, "agent", "{iteration}"]
+def box(common_shared: Box) -> Box:
+    return common_shared
 
 
 DONE_SCRIPT = f"echo '{DONE}'"
@@ -66,8 +58,8 @@ def test_the_exit_code_says_how_it_ended(
     assert terminal("logs", "-f", cwd=repo).code == code
 
 
-def test_a_loop_goes_on_by_itself_and_can_be_followed_later(terminal: Terminal, shared: Box, repo: Path) -> None:
-    gate = shared.gate()
+def test_a_loop_goes_on_by_itself_and_can_be_followed_later(terminal: Terminal, box: Box, repo: Path) -> None:
+    gate = box.gate()
     started = terminal(
         "run", "x", "--detach", "--json", *agent(f'echo one; read x < "$BOX/gate"; {DONE_SCRIPT}'), cwd=repo
     )
@@ -83,7 +75,7 @@ def test_a_loop_goes_on_by_itself_and_can_be_followed_later(terminal: Terminal, 
     assert terminal("logs", "-f", cwd=repo).code == 0
 
 
-def test_ctrl_c_ends_what_ignores_everything(terminal: Terminal, shared: Box, repo: Path) -> None:
+def test_ctrl_c_ends_what_ignores_everything(terminal: Terminal, box: Box, repo: Path) -> None:
     stubborn = "trap '' TERM INT HUP; (trap '' TERM; setsid sleep 97) & echo ready; while :; do sleep 97; done"
     command = terminal.on_tty("run", "x", *agent(stubborn), cwd=repo)
     command.printed("ready")
@@ -95,7 +87,7 @@ def test_ctrl_c_ends_what_ignores_everything(terminal: Terminal, shared: Box, re
     assert done.code == 130
     assert "Cancelled after 1 iteration" in done.out
     assert "Nothing of it runs any more" in done.out
-    assert not [pid for pid, line in shared.processes().items() if "sleep 97" in line]
+    assert not [pid for pid, line in box.processes().items() if "sleep 97" in line]
 
 
 def test_sigterm_cancels_too(terminal: Terminal, repo: Path) -> None:
@@ -151,11 +143,11 @@ def test_a_second_loop_is_refused_with_who_holds_it(terminal: Terminal, repo: Pa
     terminal("cancel", "--run", first["runId"])
 
 
-def test_nobody_reads_any_more(terminal: Terminal, shared: Box, repo: Path) -> None:
+def test_nobody_reads_any_more(terminal: Terminal, box: Box, repo: Path) -> None:
     command = terminal.start(
         "run", "x", *agent('read x < "$BOX/gate"; echo late; exec sleep 97'), cwd=repo, reads=False
     )
-    gate = shared.gate()
+    gate = box.gate()
     terminal.status(repo, lambda loop: loop.get("phase") == "agent", "the agent runs")
     terminal.stop_reading()
     gate.open()
@@ -177,67 +169,8 @@ def test_a_reader_that_is_slow_costs_no_memory(terminal: Terminal, repo: Path) -
     assert command.done().code == 141
 
 
-COUNT = 'i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo "line $i."; sleep 0.02; done; ' + DONE_SCRIPT
-
-
-def counted(out: str) -> list[str]:
-    return [line for line in out.splitlines() if line.startswith("line ")]
-
-
-def test_a_lost_connection_leaves_no_gap(terminal: Terminal, shared: Box, repo: Path) -> None:
-    shared.serve()
-    proxy = Proxy(shared)
-    try:
-        command = terminal.start("run", "x", *agent(COUNT), cwd=repo)
-        for at in (5, 15, 25):
-            command.printed(f"line {at}.")
-            proxy.cut()
-        done = command.done()
-        assert proxy.accepted >= 4
-    finally:
-        proxy.close()
-    assert done.code == 0
-    assert counted(done.out) == [f"line {n}." for n in range(1, 41)]
-    assert len([line for line in done.out.splitlines() if line.startswith("── iteration")]) == 1
-    shared.signal_helper(signal.SIGTERM)
-
-
-def test_a_helper_that_is_killed_is_replaced_and_the_loop_resumed(terminal: Terminal, shared: Box, repo: Path) -> None:
-    gate = shared.gate()
-    script = f'echo "begun $1."; [ $1 = 2 ] || read x < "$BOX/gate"; {DONE_SCRIPT}'
-    command = terminal.start("run", "x", *agent(script), cwd=repo)
-    command.printed("begun 1.")
-    shared.kill_helper()
-    began = time.monotonic()
-    done = command.done()
-    assert time.monotonic() - began < 10
-    assert done.code == 1
-    assert "Interrupted after 1 iteration" in done.out
-    assert "ralph-loop resume --follow" in done.out
-    resumed = terminal("resume", "--follow", cwd=repo)
-    assert resumed.code == 0
-    assert "begun 2." in resumed.out
-    assert "begun 1." not in resumed.out
-    assert "interrupted" in resumed.out  # in the history
-    del gate
-
-
-def test_a_helper_that_is_stopped_pauses_and_the_terminal_stays(terminal: Terminal, shared: Box, repo: Path) -> None:
-    shared.gate()
-    script = f'echo "begun $1."; [ $1 = 2 ] || read x < "$BOX/gate"; {DONE_SCRIPT}'
-    command = terminal.start("run", "x", *agent(script), cwd=repo)
-    command.printed("begun 1.")
-    shared.signal_helper(signal.SIGTERM)
-    command.printed("Paused.\n  Go on with: ralph-loop resume")
-    assert terminal("resume", cwd=repo).code == 0
-    done = command.done()
-    assert done.code == 0
-    assert "Goes on.\n" in done.out
-    assert done.out.partition("Goes on.")[2].partition("\n#")[0].count("begun 2.") == 1
-
-
-def test_pause_and_resume_are_seen_by_who_follows(terminal: Terminal, shared: Box, repo: Path) -> None:
-    gate = shared.gate()
+def test_pause_and_resume_are_seen_by_who_follows(terminal: Terminal, box: Box, repo: Path) -> None:
+    gate = box.gate()
     script = f'echo "begun $1."; read x < "$BOX/gate"; [ $1 = 1 ] || {DONE_SCRIPT}'
     command = terminal.start("run", "x", *agent(script), cwd=repo)
     command.printed("begun 1.")
@@ -287,33 +220,6 @@ def test_nothing_waits_for_an_answer(terminal: Terminal, repo: Path) -> None:
     assert (refused.code, refused.err) == (1, "ralph-loop: Nothing waits for an answer.\n")
 
 
-def test_the_demonstration_leaves_nothing(terminal: Terminal, shared: Box) -> None:
-    folder = shared.folder / "demos"
-    done = terminal("demo", "--in", str(folder), "--repo=", "--agent=", "--prompt=")
-    assert done.code == 0
-    assert "✓ Completed after 4 iterations" in done.out
-    (home,) = folder.iterdir()
-    assert f"The repository: {home}/repository" in done.out
-    assert shared.git(home / "repository", "log", "--format=%s").split() == ["Begin"]
-    assert not [line for line in shared.processes().values() if str(home) in line]
-    place = ["--data-dir", str(home / "data"), "--repo", str(home / "repository")]
-    assert [record["iteration"] for record in terminal("history", "--json", *place).json["iterations"]] == [1, 2, 3, 4]
-    os.kill(json.loads((home / "data/helper.json").read_text())["pid"], signal.SIGTERM)
-
-
-def test_ctrl_c_in_the_demonstration_leaves_nothing(terminal: Terminal, shared: Box) -> None:
-    folder = shared.folder / "demos"
-    command = terminal.on_tty("demo", "--in", str(folder), "--repo", str(shared.repo()), *_sleeping())
-    command.printed("ready")
-    command.press(b"\x03")
-    assert command.done().code == 130
-    assert until(lambda: not [p for p in shared.processes().values() if "ralph" in p], "nothing of it runs")
-
-
-def _sleeping() -> list[str]:
-    return ["--prompt", "x", *agent("echo ready; exec sleep 97")]
-
-
 ASKS = r"""#!/bin/sh
 [ "$1" = --version ] && { echo "2.0.0 (Claude Code)"; exit; }
 prompt=$(cat)
@@ -329,8 +235,8 @@ printf '{"type":"result","subtype":"success","is_error":false,"result":"I asked.
 """  # noqa: E501
 
 
-def test_a_question_is_shown_answered_and_its_answer_used(terminal: Terminal, shared: Box, repo: Path) -> None:
-    claude = shared.folder_of("bin") / "claude"
+def test_a_question_is_shown_answered_and_its_answer_used(terminal: Terminal, box: Box, repo: Path) -> None:
+    claude = box.folder_of("bin") / "claude"
     claude.write_text(ASKS)
     claude.chmod(0o755)
     terminal.env["PATH"] = f"{claude.parent}:{terminal.env['PATH']}"
