@@ -39,14 +39,14 @@ def busy(client: Client, workspace: Path, run: str | None, pid: int) -> None:
     assert (error.data["runId"], error.data["pid"]) == (run, pid)
 
 
-def test_the_same_repository_by_every_name(shared: Box) -> None:
-    client, repo = shared.client(shared.folder), shared.repo()
+def test_the_same_repository_by_every_name(common_shared: Box) -> None:
+    client, repo = common_shared.main_client(), common_shared.repo()
     (repo / "sub" / "deep").mkdir(parents=True)
-    link, tree = shared.folder / "link", shared.folder / "tree"
+    link, tree = common_shared.room / "link", common_shared.room / "tree"
     link.symlink_to(repo / "sub")
-    shared.git(repo, "worktree", "add", "-q", str(tree), "-b", "other")
+    common_shared.git(repo, "worktree", "add", "-q", str(tree), "-b", "other")
     names = [repo, repo / "sub" / "deep", link, tree, repo / "sub" / ".."]
-    pid = shared.helper_pid
+    pid = common_shared.helper_pid
     for first in (repo, tree):
         run = start(client, first, FOREVER)
         for name in names:
@@ -55,22 +55,26 @@ def test_the_same_repository_by_every_name(shared: Box) -> None:
         client("pause", runId=run, when="now")
         busy(client, repo, run, pid)  # a paused loop keeps its lock
         # other repositories are free: beside it, around it, inside of it, a clone of it
-        clone = shared.folder / f"clone-{first.name}"
-        shared.git(shared.folder, "clone", "-q", str(repo), str(clone))
-        for free in (clone, shared.folder_of(f"plain-{first.name}"), shared.repo(f"repo/inner-{first.name}")):
+        clone = common_shared.room / f"clone-{first.name}"
+        common_shared.git(common_shared.room, "clone", "-q", str(repo), str(clone))
+        for free in (
+            clone,
+            common_shared.folder_of(f"plain-{first.name}"),
+            common_shared.repo(f"repo/inner-{first.name}"),
+        ):
             client.settled(start(client, free, shell(f"echo '{DONE}'")))
         client("cancel", runId=run)
         for name in names:
             client.settled(start(client, name, shell(f"echo '{DONE}'")))
 
 
-def test_plain_folders(shared: Box) -> None:
-    client, plain = shared.client(shared.folder), shared.folder_of("plain")
+def test_plain_folders(common_shared: Box) -> None:
+    client, plain = common_shared.main_client(), common_shared.folder_of("plain")
     (plain / "sub").mkdir()
-    (shared.folder / "link").symlink_to(plain)
+    (common_shared.room / "link").symlink_to(plain)
     run = start(client, plain, FOREVER)
-    busy(client, plain, run, shared.helper_pid)
-    busy(client, shared.folder / "link", run, shared.helper_pid)
+    busy(client, plain, run, common_shared.helper_pid)
+    busy(client, common_shared.room / "link", run, common_shared.helper_pid)
     client.settled(start(client, plain / "sub", shell(f"echo '{DONE}'")))  # it is its own real path
     client("cancel", runId=run)
     record = client("history", runId=start_and_end(client, plain))["iterations"][0]
@@ -84,10 +88,10 @@ def start_and_end(client: Client, folder: Path) -> str:
     return run
 
 
-def test_bare_and_broken_repositories(shared: Box) -> None:
-    client = shared.client(shared.folder)
-    bare = shared.folder_of("bare")
-    shared.git(bare, "init", "-q", "--bare")
+def test_bare_and_broken_repositories(common_shared: Box) -> None:
+    client = common_shared.main_client()
+    bare = common_shared.folder_of("bare")
+    common_shared.git(bare, "init", "-q", "--bare")
     error = client.refused("start", workspace=str(bare), prompt="x", config=FOREVER)
     assert (error.code, error.data["path"]) == (1005, str(bare))
     damages = {
@@ -96,7 +100,7 @@ def test_bare_and_broken_repositories(shared: Box) -> None:
         "file": "rm -rf .git; echo gitdir: /no/such > .git",
     }  # fmt: skip
     for name, damage in damages.items():
-        repo = shared.repo(name)
+        repo = common_shared.repo(name)
         subprocess.run(damage, shell=True, cwd=repo, check=True)
         run = start(client, repo, shell(f"echo x > new.txt; echo '{DONE}'"))
         assert client.settled(run)["stopReason"] == "completed", name
@@ -147,8 +151,8 @@ def test_another_helper_is_told_who_holds_it(shared: Box, other: Box) -> None:
     assert theirs("cancel", runId=run)["status"] == "cancelled"
 
 
-def test_a_lock_of_somebody_who_is_no_loop(solo: Box) -> None:
-    client, repo = solo.client(solo.folder), solo.repo()
+def test_a_lock_of_somebody_who_is_no_loop(common_shared: Box) -> None:
+    client, repo = common_shared.main_client(), common_shared.repo()
     fd = os.open(repo / ".git", os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -160,13 +164,13 @@ def test_a_lock_of_somebody_who_is_no_loop(solo: Box) -> None:
     client.settled(start(client, repo, shell(f"echo '{DONE}'")))
 
 
-def test_an_agent_cannot_free_the_lock_and_start_its_own(shared: Box) -> None:
+def test_an_agent_cannot_free_the_lock_and_start_its_own(common_shared: Box) -> None:
     """The agent kills nothing of ours and opens the same repository: the lock stays with the guard."""
-    client, repo = shared.client(shared.folder), shared.repo()
+    client, repo = common_shared.main_client(), common_shared.repo()
     run = start(client, repo, shell("exec 9< .git; flock -u 9; rm -f .git/*.lock; echo freed; sleep 1000"))
     client("subscribe", runId=run)
     client.wait_printed(run, "freed")
-    busy(client, repo, run, shared.helper_pid)
+    busy(client, repo, run, common_shared.helper_pid)
     client("cancel", runId=run)
 
 

@@ -261,8 +261,8 @@ def test_workspaces_that_are_none(client: Client, box: Box) -> None:
             assert error.data["key"] in wanted, (method, value, error)
 
 
-def test_workspaces_with_odd_names(solo: Box) -> None:
-    client = solo.client(solo.folder)
+def test_workspaces_with_odd_names(common_embedded: Box) -> None:
+    client = common_embedded.main_client()
 
     def check(workspace: str, repo: Path) -> None:
         run = client("start", workspace=workspace, prompt="x", config=shell(f"pwd; cat README; echo '{DONE}'"))
@@ -272,19 +272,19 @@ def test_workspaces_with_odd_names(solo: Box) -> None:
         assert text == f"{repo}\nhello\n{DONE}\n"
 
     for name in ("with space", "ü€😀", "a#b?c%20d", "new\nline", "-dash", "q'uo\"te;b&c"):
-        repo = solo.repo(name)
+        repo = common_embedded.repo(name)
         check(str(repo), repo)
         check("file://" + quote(str(repo)), repo)
-    plain = solo.repo("plain")
+    plain = common_embedded.repo("plain")
     for odd in (f"{plain}/", f"{plain}/.", f"{plain}//", f"/{plain}", f"{plain}/../plain", f"FILE://{plain}/"):
         check(odd, plain)
     assert len(client("list", workspace=plain.as_uri())["loops"]) == 6
 
 
-def test_a_symlinked_workspace_is_resolved_once(solo: Box) -> None:
-    client = solo.client(solo.folder)
-    repo = solo.repo()
-    link = solo.folder / "link"
+def test_a_symlinked_workspace_is_resolved_once(common_embedded: Box) -> None:
+    client = common_embedded.main_client()
+    repo = common_embedded.repo()
+    link = common_embedded.room / "link"
     link.symlink_to(repo)
     run = client("start", workspace=str(link), prompt="x", config=shell(f"pwd -P; echo '{DONE}'"))
     assert run["workspace"] == str(repo)

@@ -207,20 +207,20 @@ LYING = [
 ]  # fmt: skip
 
 
-def test_headers_that_lie_close_the_connection_with_an_answer(shared: Box) -> None:
-    first = shared.client()
+def test_headers_that_lie_close_the_connection_with_an_answer(common_shared: Box) -> None:
+    first = common_shared.client()
     for header in LYING:
-        client = shared.direct()
+        client = common_shared.direct()
         client.write(header)
         assert error_of(client, None)["code"] == PARSE_ERROR, header[:60]
         client.wait_ended()
     alive(first)  # nobody else is disturbed
 
 
-def test_a_stream_that_ends_half_way(shared: Box) -> None:
-    first = shared.client()
+def test_a_stream_that_ends_half_way(common_shared: Box) -> None:
+    first = common_shared.client()
     for rest in (b"", b"Content-Le", b"Content-Length: 100\r\n\r\n", b'Content-Length: 100\r\n\r\n{"jsonrpc"'):
-        client = shared.direct()
+        client = common_shared.direct()
         client.write(rest)
         client.close()
     alive(first)
@@ -282,8 +282,8 @@ def test_every_request_is_a_command(client: Client, box: Box) -> None:
         assert error_of(client, client.send("workspace/executeCommand", wrong))["code"] == INVALID_PARAMS, wrong
 
 
-def test_work_done_progress_for_editors_without_a_plugin(shared: Box) -> None:
-    client, other, repo = shared.client(), shared.connection(), shared.repo()
+def test_work_done_progress_for_editors_without_a_plugin(common_shared: Box) -> None:
+    client, other, repo = common_shared.client(), common_shared.connection(), common_shared.repo()
     other.initialize(repo.as_uri(), capabilities={"window": {"workDoneProgress": True}})
     run = client("start", workspace=str(repo), prompt="x", config=shell(f"echo '{DONE}'"))
     other.settled(run["runId"])
@@ -296,8 +296,8 @@ def test_work_done_progress_for_editors_without_a_plugin(shared: Box) -> None:
     alive(other)
 
 
-def test_one_broken_client_of_many(shared: Box) -> None:
-    first, second = shared.client(), shared.client()
+def test_one_broken_client_of_many(common_shared: Box) -> None:
+    first, second = common_shared.client(), common_shared.client()
     first.close_input()
     first.wait_ended()
     with pytest.raises((Gone, OSError, ValueError)):
