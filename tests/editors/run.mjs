@@ -1,12 +1,13 @@
 // Runs the tests in editors: `node run.mjs [unit | host | browser | other | browser/loop …]`, all tests without a name;
 // `node run.mjs --failed`: the files that failed the last time.
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
+import { promisify } from "node:util";
 
 const here = import.meta.dirname;
 const root = resolve(here, "../..");
@@ -17,11 +18,12 @@ const failed = join(root, ".cache/editor-tests-failed.json");
 const wanted = process.argv.slice(2);
 const kinds = wanted[0] === "--failed" ? lastFailed() : wanted.length ? wanted : all;
 
-if (kinds.some((kind) => /^(browser|host)/.test(kind))) {
-  const options = { stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" };
-  const server = execFileSync(process.execPath, [join(here, "vscode/install.mjs")], options).trim();
-  if (kinds.some((kind) => kind.startsWith("browser"))) installExtension(server);
-}
+const isWanted = (name) => kinds.some((kind) => kind.startsWith(name));
+const [server] = await Promise.all([
+  isWanted("browser") && installVSCode(),
+  isWanted("host") && installVSCode("oldest"), // its tests run in the oldest VS Code that is promised
+]);
+if (server) installExtension(server);
 execFileSync(process.execPath, ["esbuild.mjs", "--tests"], { cwd: extension, stdio: "inherit" });
 
 const names = kinds.flatMap((kind) => {
@@ -44,6 +46,13 @@ process.exitCode = bad.size ? 1 : 0;
 function lastFailed() {
   const names = existsSync(failed) ? JSON.parse(readFileSync(failed, "utf8")) : [];
   return names.length ? names : all;
+}
+
+/** The folder of a VS Code. */
+async function installVSCode(...which) {
+  const argv = [join(here, "vscode/install.mjs"), ...which];
+  const { stdout } = await promisify(execFile)(process.execPath, argv, { encoding: "utf8" });
+  return stdout.trim();
 }
 
 /** Installs the package as a person does, once: the servers of all test files take a copy (see `lib/server.ts`). */

@@ -1,4 +1,5 @@
-// Installs a real VS Code (code-server) into .cache/code-server, from the npm registry alone. Prints its folder.
+// Installs a real VS Code (code-server) into .cache, from the npm registry alone. Prints its folder.
+// Usage: node install.mjs [oldest]    (the oldest VS Code that the extension promises to run in, else a newer one)
 //
 // Idempotent: a finished install is used as it is. It is built beside its place and moved there when it is whole,
 // so a half-finished one is never used. Needs a C++ compiler (two native modules) and Debian's chromium and ripgrep.
@@ -17,9 +18,11 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const VERSION = "4.100.3";
+const isOldest = process.argv[2] === "oldest";
+// VS Code 1.82, as `engines` of the extension says, and 1.100, the last one that runs on Node 20
+const VERSION = isOldest ? "4.17.1" : "4.100.3";
 const cache = resolve(dirname(fileURLToPath(import.meta.url)), "../../../.cache");
-const target = join(cache, "code-server");
+const target = join(cache, isOldest ? "code-server-oldest" : "code-server");
 // native modules fit one Node version only
 const stamp = `code-server ${VERSION}, node ${process.versions.modules}\n`;
 
@@ -72,8 +75,10 @@ function install() {
     npm(["install", "--ignore-scripts", `code-server@${VERSION}`], building);
     const root = join(building, "node_modules/code-server");
     const vscode = join(root, "lib/vscode");
-    npm(["install", "--ignore-scripts", "--omit=dev"], vscode);
-    npm(["ci", "--ignore-scripts", "--omit=dev"], join(vscode, "extensions"));
+    // the older one was made with yarn, which does not look at peers
+    const production = ["install", "--ignore-scripts", "--omit=dev", "--legacy-peer-deps"];
+    npm(production, vscode);
+    npm(production, join(vscode, "extensions"));
     const node = nodeDirectory();
     const gyp = nodeGyp();
     const modules = join(building, "node_modules");

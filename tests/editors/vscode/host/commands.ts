@@ -7,15 +7,28 @@ import { FOLDER, state, told, until } from "./loop";
 
 const run = (name: string, argument?: unknown) => vscode.commands.executeCommand(`ralphLoop.${name}`, argument);
 
+interface Package {
+  engines: { vscode: string };
+  contributes: { commands: { command: string; category: string }[] };
+}
+
+function ours(): vscode.Extension<unknown> {
+  const extension = vscode.extensions.getExtension("ralph-loop.ralph-loop");
+  assert.ok(extension);
+  return extension;
+}
+
 export function define(): void {
   describe("commands", () => {
+    it("run in the oldest VS Code that is promised", () => {
+      const { engines } = ours().packageJSON as Package;
+      assert.equal(engines.vscode, `^${vscode.version.replace(/\.\d+$/, ".0")}`);
+    });
+
     it("are all there, each with the category", async () => {
-      const extension = vscode.extensions.getExtension("ralph-loop.ralph-loop");
-      assert.ok(extension);
+      const extension = ours();
       await extension.activate();
-      const { contributes } = extension.packageJSON as {
-        contributes: { commands: { command: string; category: string }[] };
-      };
+      const { contributes } = extension.packageJSON as Package;
       const known = new Set(await vscode.commands.getCommands(true));
       for (const { command, category } of contributes.commands) {
         assert.ok(known.has(command), command);

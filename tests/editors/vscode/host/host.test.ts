@@ -12,6 +12,7 @@ import { CodeServer, HELPER, repository } from "../lib/server";
 test("in the extension host", async () => {
   const server = await CodeServer.start({
     vsix: false,
+    oldest: true,
     settings: { "ralphLoop.agent": "custom", "ralphLoop.notifications": "off" },
     machine: (home) => ({ "ralphLoop.helper.path": HELPER, "ralphLoop.command": agentCommand(home) }),
   });

@@ -12,8 +12,7 @@ const run = promisify(execFile);
 
 /** The repository's root: the tests are run from `extension/`. */
 export const ROOT = resolve("..");
-const CODE = join(ROOT, ".cache/code-server");
-const ENTRY = join(CODE, "node_modules/code-server/out/node/entry.js");
+const ENTRY = "node_modules/code-server/out/node/entry.js";
 const CLIENT_LOG = "ralph-loop.ralph-loop/Ralph Loop Helper.log";
 /** The helper of the checkout. */
 export const HELPER = process.env.RALPH_LOOP_HELPER ?? join(ROOT, ".venv/bin/ralph-loop");
@@ -29,6 +28,8 @@ export interface Options {
   workspaceTrust?: boolean;
   /** Install the packaged extension. */
   vsix?: boolean;
+  /** The oldest VS Code that the extension promises to run in. */
+  oldest?: boolean;
 }
 
 export class CodeServer {
@@ -73,7 +74,7 @@ export class CodeServer {
     ];
     if (options.vsix ?? true) cpSync(EXTENSIONS, join(home, "ext"), { recursive: true });
     const args = [
-      ENTRY,
+      join(ROOT, ".cache", options.oldest ? "code-server-oldest" : "code-server", ENTRY),
       ...places,
       ...["--bind-addr", `127.0.0.1:${port}`, "--auth", "none", "--disable-telemetry", "--disable-update-check"],
       ...["--disable-getting-started-override", "--disable-proxy", "--ignore-last-opened"],
