@@ -160,9 +160,10 @@ describe("cloning a repository", () => {
     assert.deepEqual(readdirSync(parent), ["shop"]);
   });
 
-  test("is cancelled from its notification, and leaves nothing", async () => {
+  test("is cancelled from its notification, and leaves nothing", async (t) => {
     const parent = place("cancelled");
     const silent = createServer(); // takes the connection and never answers
+    t.after(() => silent.close());
     silent.listen(0, "127.0.0.1");
     await once(silent, "listening");
     const { port } = silent.address() as AddressInfo;
@@ -182,7 +183,6 @@ describe("cloning a repository", () => {
       () => Promise.resolve(readdirSync(parent)),
       (names) => names.length === 0,
     );
-    silent.close();
   });
 });
 
