@@ -58,8 +58,11 @@ async def push(git: Git) -> GitOutput:
 
 
 async def checkout(git: Git, branch: str) -> GitOutput:
-    """Switches to a branch; to a new one, when only a remote has it. Raises BadNameError."""
-    return _output(await git.run("checkout", _name(branch, "branch"), "--"))
+    """Switches to a branch; to a new one, when only a remote has it. Raises BadNameError.
+
+    Refused where an ignored file is in the way: git alone would overwrite it.
+    """
+    return _output(await git.run("checkout", "--no-overwrite-ignore", _name(branch, "branch"), "--"))
 
 
 async def branch(git: Git, name: str, start: str | None = None) -> GitOutput:
@@ -70,6 +73,7 @@ async def branch(git: Git, name: str, start: str | None = None) -> GitOutput:
 async def reset(git: Git, place: Place, to: str = "HEAD") -> GitOutput:
     """`git reset --hard`, after everything it destroys was saved; the output tells how to undo it.
 
+    What is changed inside submodules is left alone, also with submodule.recurse: nothing would save it.
     The caller has asked the person. Raises BadNameError.
     """
     quiet = attrs.evolve(git, on_output=None)
@@ -80,7 +84,7 @@ async def reset(git: Git, place: Place, to: str = "HEAD") -> GitOutput:
         saved = await save(quiet, place, found.text)
     except (SaveError, OSError) as error:
         return GitOutput(exit_code=128, stdout="", stderr=f"Nothing was reset: the tree could not be saved: {error}\n")
-    result = await git.run("reset", "--hard", found.text)
+    result = await git.run("reset", "--hard", "--no-recurse-submodules", found.text)
     return _output(attrs.evolve(result, stdout=result.stdout + saved.how.encode()))
 
 

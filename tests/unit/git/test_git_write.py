@@ -162,6 +162,29 @@ async def test_a_reset_can_be_undone(tmp_path: Path, repo: Path, command: Comman
     assert b"Ralph Loop: before reset" in git(repo, "stash", "list")
 
 
+async def test_a_reset_leaves_what_is_in_submodules(tmp_path: Path, repo: Path, command: Command, git: Git) -> None:
+    git(tmp_path, "clone", "-q", str(repo), "other")
+    git(repo, "submodule", "add", "-q", str(tmp_path / "other"), "sub")
+    git(repo, "commit", "-qm", "sub")
+    git(repo, "config", "submodule.recurse", "true")
+    (repo / "sub" / "a.txt").write_text("mine\n")
+    assert (await write.reset(command, locate(repo))).exit_code == 0
+    assert (repo / "sub" / "a.txt").read_text() == "mine\n"
+
+
+async def test_a_checkout_overwrites_no_ignored_file(repo: Path, command: Command, git: Git) -> None:
+    git(repo, "checkout", "-q", "-b", "other")
+    (repo / ".env").write_text("theirs\n")
+    git(repo, "add", ".env")
+    git(repo, "commit", "-qm", "other")
+    git(repo, "checkout", "-q", "main")
+    (repo / ".git" / "info" / "exclude").write_text(".env\n")
+    (repo / ".env").write_text("mine\n")
+    done = await write.checkout(command, "other")
+    assert done.exit_code == 1 and ".env" in done.stderr
+    assert (repo / ".env").read_text() == "mine\n"
+
+
 async def test_a_reset_of_nothing_and_in_a_conflict(repo: Path, command: Command, git: Git) -> None:
     head = git(repo, "rev-parse", "HEAD").decode().strip()
     done = await write.reset(command, locate(repo))
