@@ -8,6 +8,7 @@ Own code instead of cattrs: cattrs coerces scalars and its unions take null, and
 from __future__ import annotations
 
 import functools
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -133,6 +134,8 @@ def _plain(value: Any, key: str, depth: int) -> Any:
         raise InvalidParamsError(key, "is nested too deeply")
     if isinstance(value, str):
         return _text(value, key)
+    if isinstance(value, float) and not math.isfinite(value):  # 1e400: it could be stored, but never sent
+        raise InvalidParamsError(key, "is a number beyond what can be stored")
     if isinstance(value, list):
         return [_plain(v, key, depth + 1) for v in cast(list[Any], value)]
     if isinstance(value, dict):

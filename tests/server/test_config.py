@@ -56,6 +56,16 @@ def test_wrong_values_are_refused_and_change_nothing(client: Client, key: str, v
     assert client("config/list") == before
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400"])
+def test_a_number_that_no_answer_could_hold_is_refused(client: Client, number: str) -> None:
+    params = f'{{"key": "mine", "value": {{"any": [{number}]}}}}'
+    body = f'{{"jsonrpc": "2.0", "id": "{number}", "method": "ralph/config/set", "params": {params}}}'
+    client.write_body(body.encode())
+    error = client.response(number)["error"]
+    assert (error["code"], "value" in error["message"]) == (INVALID_PARAMS, True)
+    assert "mine" not in client("config/list")["values"]
+
+
 def test_set_get_delete(client: Client) -> None:
     assert client("config/get", key="maxIterations")["value"] == 50
     client("config/set", key="maxIterations", value=0)

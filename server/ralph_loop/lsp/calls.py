@@ -89,7 +89,7 @@ class Calls:
 
     async def _answer(self, id_: Any, method: str, work: asyncio.Task[Any]) -> None:
         try:
-            result = await work
+            answer = encode({"jsonrpc": "2.0", "id": id_, "result": await work})
         except asyncio.CancelledError:
             return self.refuse(id_, CANCELLED, f"{method} was cancelled")
         except (RalphError, InvalidParamsError) as error:
@@ -98,7 +98,6 @@ class Calls:
             log.exception("%s failed", method)
             text = f"{method} failed: {error}. See the helper's log."
             return self.refuse(id_, INTERNAL_ERROR, text, {"kind": "internal"})
-        answer = encode({"jsonrpc": "2.0", "id": id_, "result": result})
         if len(answer) > MAX_ANSWER_BYTES:
             text = f"The answer to {method} would have {len(answer)} bytes; at most {MAX_ANSWER_BYTES} are sent."
             return self.refuse(id_, INTERNAL_ERROR, text, {"kind": "answerTooLarge"})
