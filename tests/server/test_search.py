@@ -54,6 +54,16 @@ def test_nothing_is_query_syntax(client: Client, repo: Path, text: str) -> None:
     client("sessions/delete", sessionId=end["sessionId"])
 
 
+@pytest.mark.parametrize("text", ["登录", "🎉", "-> d", "c++", "请修复登录"])
+def test_what_is_no_word_of_its_own_is_found_in_messages(client: Client, repo: Path, text: str) -> None:
+    end = run(client, repo, "请修复登录🎉 c++ -> d")
+    try:
+        hits = [hit for hit in client("search", text=text)["hits"] if hit["where"] == "user prompt"]
+        assert [(hit["sessionId"], text in hit["excerpt"]) for hit in hits] == [(end["sessionId"], True)]
+    finally:
+        client("sessions/delete", sessionId=end["sessionId"])
+
+
 def test_only_of_one_workspace(client: Client, box: Box) -> None:
     one, other = box.repo("one"), box.repo("other")
     first = run(client, one, "a submarine", "echo periscope")["sessionId"]

@@ -8,6 +8,7 @@ from ralph_loop.protocol import SearchHit
 from ralph_loop.store.database import Database
 
 MAX_SCANNED_CHUNKS = 4000  # newest first; at 64 KiB each at most 250 MB
+MAX_SCANNED_MESSAGES = 10_000  # newest first
 _MAX_WORDS = 32  # the index takes minutes for thousands of them
 _AROUND = 80  # characters beside a hit
 
@@ -15,18 +16,16 @@ _AROUND = 80  # characters beside a hit
 async def search(database: Database, text: str, *, repo_id: str | None, limit: int) -> list[SearchHit]:
     """Newest first: messages, then errors of iterations, then output."""
     hits = await _messages(database, text, repo_id, limit)
-    for more in (_errors, _output):
+    for more in (_messages_literally, _errors, _output):
         if len(hits) < limit:
             hits += await more(database, text, repo_id, limit - len(hits))
     return hits
 
 
 async def _messages(database: Database, text: str, repo_id: str | None, limit: int) -> list[SearchHit]:
-    # every word as a string, so that nothing the user types is query syntax; the last one may be a beginning
-    words = list(dict.fromkeys(re.findall(r"\w+", text)))[:_MAX_WORDS]
-    if not words:
+    query = _query(text)
+    if query is None:
         return []
-    query = " ".join(f'"{word}"' for word in words) + "*"
     rows = await database.rows(
         "SELECT m.run_id, m.session_id, m.role, m.kind, m.at, snippet(messages_fts, 0, '', '', '…', 24) AS excerpt"
         " FROM messages_fts JOIN messages m ON m.number = messages_fts.rowid"
@@ -44,6 +43,36 @@ async def _messages(database: Database, text: str, repo_id: str | None, limit: i
         )
         for row in rows
     ]
+
+
+async def _messages_literally(database: Database, text: str, repo_id: str | None, limit: int) -> list[SearchHit]:
+    """Those that the index cannot find: it knows no signs, and a sentence without spaces (日本語) is one word to it."""
+    if not re.search(r"[^A-Za-z0-9\s]", text):
+        return []
+    query = _query(text)
+    rows = await database.rows(
+        "SELECT m.* FROM (SELECT * FROM messages ORDER BY number DESC LIMIT ?) m JOIN sessions s ON s.id = m.session_id"
+        " WHERE instr(lower(m.text), lower(?)) AND (? IS NULL OR s.repo_id = ?)"
+        " AND (? IS NULL OR m.number NOT IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?))"
+        " ORDER BY m.number DESC LIMIT ?",
+        (MAX_SCANNED_MESSAGES, text, repo_id, repo_id, query, query or '"x"', limit),
+    )
+    return [
+        SearchHit(
+            run_id=row["run_id"],
+            session_id=row["session_id"],
+            where=f"{row['role']} {row['kind']}",
+            excerpt=_excerpt(row["text"], text),
+            at=row["at"],
+        )
+        for row in rows
+    ]
+
+
+def _query(text: str) -> str | None:
+    """Every word as a string, so that nothing the user types is query syntax; the last one may be a beginning."""
+    words = list(dict.fromkeys(re.findall(r"\w+", text)))[:_MAX_WORDS]
+    return " ".join(f'"{word}"' for word in words) + "*" if words else None
 
 
 async def _errors(database: Database, text: str, repo_id: str | None, limit: int) -> list[SearchHit]:
