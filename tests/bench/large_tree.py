@@ -23,14 +23,15 @@ LIMIT = 3.0
 PER_FOLDER = 250
 
 
-def fastest(work: Callable[[], object]) -> float:
-    """Seconds, the best of five: the others had company."""
-    times: list[float] = []
+def fastest(*works: Callable[[], object]) -> list[float]:
+    """Seconds of each, the best of five: the others had company. By turns, so that all of them had the same."""
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(5):
-        began = time.monotonic()
-        work()
-        times.append(time.monotonic() - began)
-    return min(times)
+        for work, known in zip(works, times, strict=True):
+            began = time.monotonic()
+            work()
+            known.append(time.monotonic() - began)
+    return [min(known) for known in times]
 
 
 def main() -> int:
@@ -56,9 +57,11 @@ def main() -> int:
             for n in range(0, count, max(1, count // 1000)) if state != "clean" else ():
                 suffix = "" if state == "1,000 changed" else ".new"
                 (folder / f"d{n // PER_FOLDER}" / f"f{n}{suffix}").write_text("other\n")
-            theirs = fastest(lambda: git("status", "--porcelain", "-uall"))
-            lines = fastest(lambda: git("diff", "--numstat"))
-            ours = fastest(lambda: read.status(place, env))
+            theirs, lines, ours = fastest(
+                lambda: git("status", "--porcelain", "-uall"),
+                lambda: git("diff", "--numstat"),
+                lambda: read.status(place, env),
+            )
             worst = max(worst, ours / theirs)
             print(
                 f"{count:,} files, {state}: {ours / theirs:.2f} times git status ({ours:.3f} s and {theirs:.3f} s), "
@@ -66,7 +69,7 @@ def main() -> int:
             )
         store = SnapshotStore(Path(name, "store"), place, env)
         store.take("first")
-        ours, theirs = fastest(lambda: store.take("next")), fastest(lambda: git("status", "--porcelain", "-uall"))
+        ours, theirs = fastest(lambda: store.take("next"), lambda: git("status", "--porcelain", "-uall"))
         worst = max(worst, ours / theirs)
         print(f"the next snapshot: {ours / theirs:.2f} times git status ({ours:.3f} s and {theirs:.3f} s)")
     return 0 if worst < LIMIT else 1
