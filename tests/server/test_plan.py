@@ -196,7 +196,7 @@ def test_the_limit_is_judged_after_approval(client: Client, dirty: Path) -> None
 
 
 def test_what_a_reached_time_limit_cut_short_is_staged(client: Client, dirty: Path) -> None:
-    run, operations = staged(client, dirty, "echo half > half.txt; sleep 60", maxDurationMs=1500)
+    run, operations = staged(client, dirty, "echo half > half.txt; sleep 60", maxDurationMs=5000)
     assert [operation["path"] for operation in operations] == ["half.txt"]
     client("plan/approve", runId=run)
     assert client.settled(run)["stopReason"] == "maxDuration"
