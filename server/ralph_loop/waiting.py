@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,6 +19,13 @@ async def outlast(task: asyncio.Task[T]) -> T:
             cancelled = error
     if cancelled:
         raise cancelled
+    return task.result()
+
+
+async def complete(task: asyncio.Task[T]) -> T:
+    """Waits for what cannot be taken back: when we are cancelled meanwhile, that comes too late and is dropped."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await outlast(task)
     return task.result()
 
 

@@ -20,6 +20,7 @@ from ralph_loop.git.locate import Place, locate
 from ralph_loop.protocol import IDLE, FoundRepo, Repo, ReposAddParams, ReposScanParams, ReposTrustParams
 from ralph_loop.store import loops, repos
 from ralph_loop.store.database import Writer
+from ralph_loop.waiting import complete
 
 if TYPE_CHECKING:
     from ralph_loop.engine.engine import Engine
@@ -68,7 +69,8 @@ class Repositories:
             shown = write.without_passwords(url)
             text = f"git could not clone {shown} (exit code {output.exit_code}): {output.stderr.strip()[-500:]}"
             raise RalphError("gitFailed", text, exitCode=output.exit_code, stderr=output.stderr)
-        return await self._register(str(target), write.without_passwords(url))
+        # it is there: who cancels now is too late, and gets it
+        return await complete(asyncio.create_task(self._register(str(target), write.without_passwords(url))))
 
     async def remove(self, repo_id: str) -> None:
         """Forgets it; never deletes a file. Refused while a loop runs."""

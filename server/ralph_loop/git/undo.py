@@ -43,6 +43,13 @@ class Saved:
             lines.append(f"The merge that was going on was ended. To begin it again: git merge {self.merging}")
         return "".join(f"{line}\n" for line in lines)
 
+    @property
+    def kept(self) -> str:
+        """Where the changes are when the reset was refused, for a person. The files may be as they were."""
+        if self.stash is None:
+            return ""
+        return f"Your changes are kept as a stash, too. To get them from there: git stash apply --index {self.stash}\n"
+
 
 async def save(git: Git, place: Place, target: str) -> Saved:
     """Saves everything that a hard reset to a commit would destroy. Raises SaveError, OSError."""
@@ -54,6 +61,10 @@ async def save(git: Git, place: Place, target: str) -> Saved:
         index, work, lost = (os.fspath(Path(name, kind)) for kind in ("index", "work", "lost"))
         for copy in (index, work):
             copy_index(place.git_dir / "index", copy)
+        unchanged = await _taken_as_unchanged(git)
+        if unchanged:  # a reset overwrites these, too
+            flags = ("update-index", "--no-assume-unchanged", "-z", "--stdin")
+            await _must(git.run(*flags, stdin=unchanged, GIT_INDEX_FILE=work))
         await _must(git.run("add", "--update", "--", ":/", GIT_INDEX_FILE=work))
         tree = await _must(git.run("write-tree", GIT_INDEX_FILE=work))
         staged = await git.run("write-tree", GIT_INDEX_FILE=index)
@@ -75,6 +86,12 @@ async def save(git: Git, place: Place, target: str) -> Saved:
 
 async def _commit(git: Git, tree: str, message: str, *parents: str) -> str:
     return await _must(git.run(*_WHO, "commit-tree", *parents, "-m", message, tree))
+
+
+async def _taken_as_unchanged(git: Git) -> bytes:
+    """The files marked by `git update-index --assume-unchanged`: their letter is a small one (git-ls-files(1), -v)."""
+    found = await _lines(git.run("ls-files", "-z", "-v", keep=_ALL))
+    return b"".join(line[2:] + b"\0" for line in sorted(found) if line[:1].islower())
 
 
 async def _in_the_way(git: Git, target: str) -> bytes:

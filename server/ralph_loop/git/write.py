@@ -21,6 +21,7 @@ from ralph_loop.git.command import Git, Result, environment
 from ralph_loop.git.locate import Place
 from ralph_loop.git.undo import SaveError, save
 from ralph_loop.protocol import GitOutput
+from ralph_loop.waiting import complete
 
 OnProgress = Callable[[str, int | None], None]
 """What git is doing, and how much of it is done in percent where it says so."""
@@ -85,7 +86,8 @@ async def reset(git: Git, place: Place, to: str = "HEAD") -> GitOutput:
     except (SaveError, OSError) as error:
         return GitOutput(exit_code=128, stdout="", stderr=f"Nothing was reset: the tree could not be saved: {error}\n")
     result = await git.run("reset", "--hard", "--no-recurse-submodules", found.text)
-    return _output(attrs.evolve(result, stdout=result.stdout + saved.how.encode()))
+    told = saved.kept if result.exit_code else saved.how
+    return _output(attrs.evolve(result, stdout=result.stdout + told.encode()))
 
 
 async def clone(
@@ -97,8 +99,8 @@ async def clone(
 ) -> tuple[Path, GitOutput]:
     """Clones into a new folder of `parent`, named as `git clone` would; it appears when it is complete.
 
-    When git fails or this is cancelled nothing of it is left. Raises BadNameError when there is no name or it is taken,
-    OSError when `parent` cannot be written to.
+    When git fails or this is cancelled nothing of it is left; for one that is complete a cancel comes too late.
+    Raises BadNameError when there is no name or it is taken, OSError when `parent` cannot be written to.
     """
     folder = parent / clone_name(url)
     if await asyncio.to_thread(os.path.lexists, folder):
@@ -109,9 +111,9 @@ async def clone(
     try:
         result = await git.run("clone", "--progress", "--", url, os.fspath(partial))
         if result.exit_code == 0:
-            await asyncio.to_thread(partial.rename, folder)
+            await complete(asyncio.create_task(asyncio.to_thread(partial.rename, folder)))
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True))
+        await complete(asyncio.create_task(asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)))
     return folder, _output(result)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +174,38 @@ async def test_a_reset_leaves_what_is_in_submodules(tmp_path: Path, repo: Path, 
     assert (repo / "sub" / "a.txt").read_text() == "mine\n"
 
 
+async def test_a_reset_saves_what_git_was_told_to_take_as_unchanged(repo: Path, command: Command, git: Git) -> None:
+    (repo / "empty.txt").touch()
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "second")
+    git(repo, "update-index", "--assume-unchanged", "a.txt", "empty.txt")
+    for name in ("a.txt", "empty.txt"):
+        (repo / name).write_text("mine\n")
+    done = await write.reset(command, locate(repo))
+    assert done.exit_code == 0 and (repo / "a.txt").read_text() != "mine\n"
+    undo = re.search(r"To undo: (.*) && (.*)", done.stdout)
+    assert undo
+    for line in undo.groups():
+        git(repo, *line.split()[1:])
+    assert [(repo / name).read_text() for name in ("a.txt", "empty.txt")] == ["mine\n", "mine\n"]
+
+
+async def test_a_reset_that_git_refuses_says_where_it_is_kept(repo: Path, command: Command, git: Git) -> None:
+    (repo / "a.txt").write_text("second\n")
+    git(repo, "commit", "-qam", "second")
+    git(repo, "update-index", "--skip-worktree", "a.txt")
+    (repo / "a.txt").write_text("mine\n")
+    done = await write.reset(command, locate(repo), "HEAD~1")
+    assert done.exit_code == 128 and "not uptodate" in done.stderr
+    assert "To undo" not in done.stdout and "stash" not in done.stdout
+    (repo / "run.sh").write_text("changed\n")
+    done = await write.reset(command, locate(repo), "HEAD~1")
+    assert done.exit_code == 128 and "To undo" not in done.stdout
+    kept = re.search(r"git stash apply --index (\w+)", done.stdout)
+    assert kept and git(repo, "show", f"{kept[1]}:run.sh") == b"changed\n"
+    assert ((repo / "a.txt").read_text(), (repo / "run.sh").read_text()) == ("mine\n", "changed\n")
+
+
 async def test_a_checkout_overwrites_no_ignored_file(repo: Path, command: Command, git: Git) -> None:
     git(repo, "checkout", "-q", "-b", "other")
     (repo / ".env").write_text("theirs\n")
@@ -224,6 +258,27 @@ async def test_clone_with_progress(tmp_path: Path, repo: Path, env: Env) -> None
     assert list((tmp_path / "in").iterdir()) == [folder]
     with pytest.raises(BadNameError, match="exists already"):
         await write.clone(f"file://{repo}", tmp_path / "in", env)
+
+
+async def test_a_cancel_comes_too_late_for_a_clone_that_is_there(
+    tmp_path: Path, repo: Path, env: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, rename = threading.Event(), threading.Event(), Path.rename
+
+    def slowly(path: Path, target: Path) -> Path:
+        begun.set()
+        go_on.wait()
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", slowly)
+    (tmp_path / "in").mkdir()
+    work = asyncio.create_task(write.clone(f"file://{repo}", tmp_path / "in", env))
+    await asyncio.to_thread(begun.wait)
+    work.cancel()
+    asyncio.get_running_loop().call_soon(go_on.set)
+    folder, done = await work
+    assert (done.exit_code, list((tmp_path / "in").iterdir())) == (0, [folder])
+    assert (folder / "a.txt").exists()
 
 
 @pytest.mark.parametrize("url", ["ext::sh -c touch% ran", "--upload-pack=touch ran", "file:///no/such/repo"])
