@@ -64,6 +64,16 @@ def test_what_is_no_word_of_its_own_is_found_in_messages(client: Client, repo: P
         client("sessions/delete", sessionId=end["sessionId"])
 
 
+def test_what_holds_the_text_itself_comes_before_what_holds_its_words(client: Client, repo: Path) -> None:
+    wanted = run(client, repo, "port it to c++ now")["sessionId"]
+    other = run(client, repo, "clean the cache")["sessionId"]
+    prompts = [session for where, session in found(client, "c++") if where == "user prompt"]
+    assert prompts == [wanted, other]
+    assert found(client, "c++", limit=1) == [("user prompt", wanted)]
+    for session in (wanted, other):
+        client("sessions/delete", sessionId=session)
+
+
 def test_only_of_one_workspace(client: Client, box: Box) -> None:
     one, other = box.repo("one"), box.repo("other")
     first = run(client, one, "a submarine", "echo periscope")["sessionId"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from sqlite3 import Row
 
 from ralph_loop.protocol import SearchHit
 from ralph_loop.store.database import Database
@@ -14,59 +15,49 @@ _AROUND = 80  # characters beside a hit
 
 
 async def search(database: Database, text: str, *, repo_id: str | None, limit: int) -> list[SearchHit]:
-    """Newest first: messages, then errors of iterations, then output."""
+    """Messages, then errors of iterations, then output; of each the newest first.
+
+    Messages that hold the very text come before those that hold its words.
+    """
     hits = await _messages(database, text, repo_id, limit)
-    for more in (_messages_literally, _errors, _output):
+    for more in (_errors, _output):
         if len(hits) < limit:
             hits += await more(database, text, repo_id, limit - len(hits))
     return hits
 
 
 async def _messages(database: Database, text: str, repo_id: str | None, limit: int) -> list[SearchHit]:
-    query = _query(text)
-    if query is None:
-        return []
-    rows = await database.rows(
-        "SELECT m.run_id, m.session_id, m.role, m.kind, m.at, snippet(messages_fts, 0, '', '', '…', 24) AS excerpt"
-        " FROM messages_fts JOIN messages m ON m.number = messages_fts.rowid"
-        " JOIN sessions s ON s.id = m.session_id"
-        " WHERE messages_fts MATCH ? AND (? IS NULL OR s.repo_id = ?) ORDER BY m.number DESC LIMIT ?",
-        (query, repo_id, repo_id, limit),
-    )
-    return [
-        SearchHit(
-            run_id=row["run_id"],
-            session_id=row["session_id"],
-            where=f"{row['role']} {row['kind']}",
-            excerpt=row["excerpt"],
-            at=row["at"],
+    found: dict[int, SearchHit] = {}
+    if re.search(r"[^A-Za-z0-9\s]", text):  # the index knows no signs, and a sentence without spaces (日本語) is a word
+        rows = await database.rows(
+            "SELECT m.* FROM (SELECT * FROM messages ORDER BY number DESC LIMIT ?) m"
+            " JOIN sessions s ON s.id = m.session_id"
+            " WHERE instr(lower(m.text), lower(?)) AND (? IS NULL OR s.repo_id = ?) ORDER BY m.number DESC LIMIT ?",
+            (MAX_SCANNED_MESSAGES, text, repo_id, repo_id, limit),
         )
-        for row in rows
-    ]
+        found = {row["number"]: _message(row, _excerpt(row["text"], text)) for row in rows}
+    query = _query(text)
+    if query is not None and len(found) < limit:
+        rows = await database.rows(
+            "SELECT m.*, snippet(messages_fts, 0, '', '', '…', 24) AS excerpt"
+            " FROM messages_fts JOIN messages m ON m.number = messages_fts.rowid"
+            " JOIN sessions s ON s.id = m.session_id"
+            " WHERE messages_fts MATCH ? AND (? IS NULL OR s.repo_id = ?) ORDER BY m.number DESC LIMIT ?",
+            (query, repo_id, repo_id, limit),
+        )
+        for row in rows:
+            found.setdefault(row["number"], _message(row, row["excerpt"]))
+    return list(found.values())[:limit]
 
 
-async def _messages_literally(database: Database, text: str, repo_id: str | None, limit: int) -> list[SearchHit]:
-    """Those that the index cannot find: it knows no signs, and a sentence without spaces (日本語) is one word to it."""
-    if not re.search(r"[^A-Za-z0-9\s]", text):
-        return []
-    query = _query(text)
-    rows = await database.rows(
-        "SELECT m.* FROM (SELECT * FROM messages ORDER BY number DESC LIMIT ?) m JOIN sessions s ON s.id = m.session_id"
-        " WHERE instr(lower(m.text), lower(?)) AND (? IS NULL OR s.repo_id = ?)"
-        " AND (? IS NULL OR m.number NOT IN (SELECT rowid FROM messages_fts WHERE messages_fts MATCH ?))"
-        " ORDER BY m.number DESC LIMIT ?",
-        (MAX_SCANNED_MESSAGES, text, repo_id, repo_id, query, query or '"x"', limit),
+def _message(row: Row, excerpt: str) -> SearchHit:
+    return SearchHit(
+        run_id=row["run_id"],
+        session_id=row["session_id"],
+        where=f"{row['role']} {row['kind']}",
+        excerpt=excerpt,
+        at=row["at"],
     )
-    return [
-        SearchHit(
-            run_id=row["run_id"],
-            session_id=row["session_id"],
-            where=f"{row['role']} {row['kind']}",
-            excerpt=_excerpt(row["text"], text),
-            at=row["at"],
-        )
-        for row in rows
-    ]
 
 
 def _query(text: str) -> str | None:
