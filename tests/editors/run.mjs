@@ -51,8 +51,9 @@ function lastFailed() {
 /** The folder of a VS Code. */
 async function installVSCode(...which) {
   const argv = [join(here, "vscode/install.mjs"), ...which];
-  const { stdout } = await promisify(execFile)(process.execPath, argv, { encoding: "utf8" });
-  return stdout.trim();
+  const installing = promisify(execFile)(process.execPath, argv, { encoding: "utf8" });
+  installing.child.stderr.pipe(process.stderr); // it takes its time, and says so
+  return (await installing).stdout.trim();
 }
 
 /** Installs the package as a person does, once: the servers of all test files take a copy (see `lib/server.ts`). */

@@ -159,6 +159,8 @@ def test_what_a_repository_may_set(client: Client, repo: Path) -> None:
         ("maxFailures: 2\nmaxIteration: 3\n", 2, 1),
         ("maxFailures: many\n", 1, 14),
         ("a: [\n", 2, 1),
+        ("- maxFailures: 2\n", 1, 1),
+        ("null\n", 1, 1),
         ("binary.claude: /tmp/x\n", 1, 1),
         ("---\nmaxFailures: many\n", 2, 14),
         ("maxFailures: 2\n---\nmaxIterations: 3\n", 1, 1),
@@ -166,7 +168,7 @@ def test_what_a_repository_may_set(client: Client, repo: Path) -> None:
         committed(repo, text)
         error = client.refused("start", workspace=str(repo), prompt="x", config={"agent": "demo"})
         assert (error.code, error.data["line"], error.data["column"]) == (INVALID_PROMPT, line, column), text
-        assert error.data["file"].endswith(".ralph/config.yaml")
+        assert error.data["file"].endswith(".ralph/config.yaml") and "front matter" not in error.message
     client("repos/trust", workspace=str(repo), trusted=False)
     assert explained(client, repo)["maxFailures"] == (3, "default")  # not even read
 

@@ -166,7 +166,7 @@ class _Loader(yaml.SafeLoader):
 
 def _entries(source: str) -> dict[str, Entry]:
     if len(source) > _MAX_FRONT_MATTER:
-        raise LoopFileError(1, 1, f"the front matter is longer than {_MAX_FRONT_MATTER // 1024} KiB")
+        raise LoopFileError(1, 1, f"this is longer than {_MAX_FRONT_MATTER // 1024} KiB")
     try:
         root: yaml.Node | None = cast(Any, yaml).compose(source, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -180,7 +180,7 @@ def _entries(source: str) -> dict[str, Entry]:
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise _at(root.start_mark, "the front matter must be lines of the form key: value")
+        raise _at(root.start_mark, "this must be lines of the form key: value")
     found: dict[str, Entry] = {}
     for key, value in cast(list[tuple[yaml.Node, yaml.Node]], root.value):
         name = _key(key, found)
