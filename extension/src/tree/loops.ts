@@ -3,24 +3,32 @@
 import * as vscode from "vscode";
 
 import type { Ctx } from "../ctx";
-import { isActive } from "../loops";
-import type { Change, IterationRecord, Repo, Snapshot } from "../protocol";
+import type { Change, IterationRecord, Repo } from "../protocol";
 import { words } from "../text";
 import { fileItem, treeItem } from "./item";
+import { type PlacedLoop, Placing } from "./placing";
 import { changeRow, iterationRow, loopRow, placeOf, type Row } from "./rows";
 
 const PAGE = 30;
 
+interface RepositoryNode {
+  kind: "repository";
+  repo: Repo;
+  place: string;
+  shown: number;
+}
+
 export type LoopNode =
-  | { kind: "loop"; runId: string; loop: Snapshot }
-  | { kind: "repository"; repo: Repo; place: string; shown: number }
+  | PlacedLoop
+  | RepositoryNode
   | { kind: "iteration"; runId: string; workspace: string; iteration: number; record: IterationRecord }
   | { kind: "file"; runId: string; workspace: string; iteration: number; change: Change }
   | { kind: "note"; id: string; text: string; more?: LoopNode };
 
 export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disposable {
-  /** Nodes by id: VS Code knows them by identity. */
-  readonly #nodes = new Map<string, LoopNode>();
+  readonly #placing = new Placing();
+  /** By id: VS Code knows nodes by identity. */
+  readonly #repositories = new Map<string, RepositoryNode>();
   readonly #changed = new vscode.EventEmitter<LoopNode | undefined>();
   readonly onDidChangeTreeData = this.#changed.event;
   readonly #disposable: vscode.Disposable;
@@ -31,11 +39,12 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
       ctx.connection.onReady(() => {
         this.refresh();
       }),
-      ctx.onDidHear(({ before, loop }) => {
-        this.#heard(before, loop);
+      ctx.onDidHear(({ loop }) => {
+        const redrawn = this.#placing.heard(loop);
+        if (redrawn) this.#changed.fire(redrawn === "all" ? undefined : redrawn);
       }),
       ctx.onDidIterate(({ runId }) => {
-        const node = this.#nodes.get(runId);
+        const node = this.#placing.get(runId);
         if (node) this.#changed.fire(node);
       }),
     );
@@ -111,12 +120,7 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
   async #children(node: LoopNode | undefined): Promise<LoopNode[]> {
     const { connection } = this.ctx;
     if (!node) {
-      const [{ loops }, { repos }] = await Promise.all([
-        connection.request("ralph/watch", { all: true }),
-        connection.request("ralph/repos/list", {}),
-      ]);
-      const active = loops.filter(isActive).map((loop) => this.#loop(loop));
-      for (const loop of loops) this.ctx.take(loop); // after: what is shown already is not drawn again
+      const [active, { repos }] = await Promise.all([this.#active(), connection.request("ralph/repos/list", {})]);
       const used = repos.filter(({ lastRunId }) => lastRunId !== undefined);
       return [...active, ...used.map((repo) => this.#repository(repo, placeOf(repo, used)))];
     }
@@ -124,7 +128,7 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
       case "repository": {
         const { repo, shown } = node;
         const { loops, more } = await connection.request("ralph/list", { workspace: repo.path, limit: shown });
-        const past: LoopNode[] = loops.filter((loop) => !isActive(loop)).map((loop) => this.#loop(loop));
+        const past: LoopNode[] = this.#placing.past(loops);
         if (more) past.push({ kind: "note", id: `more ${repo.repoId}`, text: "Show older loops…", more: node });
         else if (past.length === 0) past.push({ kind: "note", id: `none ${repo.repoId}`, text: "No past loop here" });
         return past;
@@ -158,34 +162,19 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
     }
   }
 
-  #loop(loop: Snapshot): LoopNode {
-    const known = this.#nodes.get(loop.runId);
-    if (known?.kind === "loop") {
-      if (loop.revision > known.loop.revision) known.loop = loop;
-      return known;
-    }
-    const node: LoopNode = { kind: "loop", runId: loop.runId, loop };
-    this.#nodes.set(loop.runId, node);
-    return node;
+  /** Placed as soon as they are known: what is heard while the repositories are asked for is newer. */
+  async #active(): Promise<PlacedLoop[]> {
+    const { loops } = await this.ctx.connection.request("ralph/watch", { all: true });
+    const active = this.#placing.top(loops);
+    for (const loop of loops) this.ctx.take(loop); // after: what is drawn now is not drawn again
+    return active;
   }
 
   #repository(repo: Repo, place: string): LoopNode {
-    const known = this.#nodes.get(repo.repoId);
-    if (known?.kind === "repository") return Object.assign(known, { repo, place });
+    const known = this.#repositories.get(repo.repoId);
+    if (known) return Object.assign(known, { repo, place });
     const node: LoopNode = { kind: "repository", repo, place, shown: PAGE };
-    this.#nodes.set(repo.repoId, node);
+    this.#repositories.set(repo.repoId, node);
     return node;
-  }
-
-  #heard(before: Snapshot | undefined, loop: Snapshot): void {
-    const node = this.#nodes.get(loop.runId);
-    if (node?.kind === "loop" && node.loop.revision >= loop.revision) return;
-    if (node?.kind !== "loop" || !before || isActive(before) !== isActive(loop)) {
-      if (node?.kind === "loop") node.loop = loop;
-      if (node?.kind === "loop" || isActive(loop)) this.#changed.fire(undefined); // it moves to its place
-      return;
-    }
-    node.loop = loop;
-    this.#changed.fire(node);
   }
 }
