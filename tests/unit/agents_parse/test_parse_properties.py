@@ -95,7 +95,7 @@ def stream(agent: str) -> st.SearchStrategy[list[Piece]]:
 
 
 @pytest.mark.parametrize("agent", PARSERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_input_raises_and_no_split_changes_the_events(agent: str, data: st.DataObject) -> None:
     pieces = data.draw(stream(agent))
@@ -122,7 +122,7 @@ def events_of(lines: list[str]) -> st.SearchStrategy[list[Record]]:
     return st.lists(line.map(parse_record).filter(bool), max_size=15)  # pyright: ignore[reportReturnType]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events=events_of(SERVED))
 def test_no_event_of_opencodes_server_raises(events: list[Record]) -> None:
     reading = PromptReading(events[0].record("properties").text("sessionID") if events else "")
@@ -132,7 +132,7 @@ def test_no_event_of_opencodes_server_raises(events: list[Record]) -> None:
     list(reading.conclude())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events=events_of(UPDATES))
 def test_no_update_over_acp_raises(events: list[Record]) -> None:
     reading = AcpReading(About("Agent", "Log in."))

@@ -115,7 +115,7 @@ links = st.tuples(st.just("link"), st.sampled_from([b"a", b"../b", b"/etc"]))
 trees = st.dictionaries(names, st.one_of(files, files, links), max_size=6).filter(is_tree)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     before=trees,
     after=trees,
