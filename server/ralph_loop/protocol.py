@@ -44,6 +44,11 @@ def _non_blank(_: object, attribute: attrs.Attribute[Any], value: str | None) ->
         raise ValueError(f"{attribute.name} must not be blank")
 
 
+def _short(_: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None and len(value) > _MAX_TITLE:
+        raise ValueError(f"{attribute.name} must not be longer than {_MAX_TITLE} characters")
+
+
 def _one_line(_: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
     if value is not None and (len(value.splitlines()) > 1 or "<" in value or ">" in value):
         raise ValueError(f"{attribute.name} must be one line without < or >")
@@ -65,6 +70,7 @@ def _argv(_: object, attribute: attrs.Attribute[Any], value: list[str] | None) -
         raise ValueError(f"{attribute.name} must name a program first")
 
 
+_MAX_TITLE = 1000  # characters: a session's is in every list of sessions, and no answer has more than 4 MiB
 _AT_LEAST_0 = validators.optional(validators.and_(validators.ge(0), validators.le(2**53 - 1)))
 _AT_LEAST_1 = validators.optional(validators.and_(validators.ge(1), validators.le(2**53 - 1)))
 _PROMISE = [_non_blank, _one_line]
@@ -444,7 +450,7 @@ class SessionsListParams:
 @attrs.frozen(kw_only=True)
 class SessionsCreateParams:
     workspace: str = field(validator=_non_blank)
-    title: str | None = field(default=None, validator=_non_blank)
+    title: str | None = field(default=None, validator=[_non_blank, _short])
 
 
 @attrs.frozen(kw_only=True)
@@ -459,7 +465,7 @@ class SessionsGetParams(SessionParams):
 
 @attrs.frozen(kw_only=True)
 class SessionsRenameParams(SessionParams):
-    title: str = field(validator=_non_blank)
+    title: str = field(validator=[_non_blank, _short])
 
 
 @attrs.frozen(kw_only=True)

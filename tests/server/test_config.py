@@ -194,6 +194,13 @@ STATE = (
 )
 
 
+def test_a_helper_that_died_before_the_first_migration(solo: Box) -> None:
+    solo.data.mkdir()
+    with closing(sqlite3.connect(solo.data / "ralph-loop.db")) as begun:
+        begun.execute("CREATE TABLE schema_version (version INTEGER NOT NULL, at TEXT NOT NULL)")
+    assert solo.main_client()("repos/list") == {"repos": []}
+
+
 @pytest.mark.parametrize("version", [number for number, _ in migrations()])
 def test_a_database_of_each_earlier_version(solo: Box, version: int) -> None:
     solo.data.mkdir()

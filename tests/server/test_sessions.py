@@ -43,7 +43,14 @@ def test_create_list_rename(client: Client, box: Box, repo: Path) -> None:
     renamed = client("sessions/rename", sessionId=made["sessionId"], title="Yours")
     assert (renamed["title"], renamed["updatedAt"] >= made["updatedAt"]) == ("Yours", True)
     assert "Yours" in titles(client, workspace=str(repo))
-    for name, params in (("rename", {"title": " "}), ("rename", {}), ("rename", {"title": 5})):
+    long = "x" * 1001  # a long one would leave no room in the list for the others
+    assert client.refused("sessions/create", workspace=str(repo), title=long).code == INVALID_PARAMS
+    for name, params in (
+        ("rename", {"title": " "}),
+        ("rename", {}),
+        ("rename", {"title": 5}),
+        ("rename", {"title": long}),
+    ):
         assert client.refused(f"sessions/{name}", sessionId=made["sessionId"], **params).code == INVALID_PARAMS
     for name, params in (("get", {}), ("delete", {}), ("rename", {"title": "x"})):
         assert client.refused(f"sessions/{name}", sessionId="ses_none", **params).code == NOT_FOUND

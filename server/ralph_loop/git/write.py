@@ -129,8 +129,11 @@ def clone_name(url: str) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """Text without what stands before the host in URLs: git repeats them when it fails."""
-    return re.sub(r"\b([A-Za-z][A-Za-z0-9+.-]*://)([^/@\s'\"]*)@", _hide, text)
+    """Text without what stands before the host in URLs: git repeats them when it fails.
+
+    A password may hold `@` and quotes. The length of a scheme is bounded, so that a long word costs no minutes.
+    """
+    return re.sub(r"\b([A-Za-z][A-Za-z0-9+.-]{0,31}://)([^/\s]*)@", _hide, text)
 
 
 def _hide(match: re.Match[str]) -> str:

@@ -179,7 +179,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
     steps = migrations()
     supported = steps[-1][0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'").fetchone()[0]
-    found = connection.execute("SELECT max(version) FROM schema_version").fetchone()[0] if tables else 0
+    # the table is empty when a helper died between making it and the first step
+    found = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0] if tables else 0
     if found > supported:
         raise RalphError(
             "databaseTooNew",

@@ -314,6 +314,22 @@ def test_urls_without_a_name(url: str) -> None:
         write.clone_name(url)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:secret@host/x", "https://host/x"),
+        ("https://user:sec@ret@host/x", "https://host/x"),
+        ("https://user:sec'ret\"@host/x", "https://host/x"),
+        ("ssh://user:sec@ret@host/x", "ssh://user@host/x"),
+        ("https://host/a@b and https://token@host/c", "https://host/a@b and https://host/c"),
+        ("a-" * 500_000, "a-" * 500_000),  # in a moment, not in minutes
+    ],
+    ids=range(6),
+)
+def test_passwords_are_not_shown(text: str, shown: str) -> None:
+    assert write.without_passwords(text) == shown
+
+
 async def test_a_password_is_never_asked_for(tmp_path: Path, env: Env) -> None:
     """A server that wants credentials, with programs around that would ask a person for them."""
     asked = script(tmp_path / "ask", f"touch {tmp_path}/asked; echo secret")
