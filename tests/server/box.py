@@ -316,7 +316,9 @@ class Box:
     def processes(self) -> dict[int, str]:
         """Everything that has to do with this box, {pid: command line}: agents by their environment or folder, guards
         by the lock they hold."""
-        return {pid: _read(f"/proc/{pid}/cmdline").replace("\0", " ") for pid in _pids() if self._is_mine(pid)}
+        mine = {pid: _read(f"/proc/{pid}/cmdline").replace("\0", " ") for pid in _pids() if self._is_mine(pid)}
+        # one that ended between the two looks has no command line any more
+        return {pid: command for pid, command in mine.items() if command or self._is_mine(pid)}
 
     def guards(self) -> list[int]:
         return [pid for pid, command in self.processes().items() if "agents.guard" in command]

@@ -82,15 +82,18 @@ function install() {
     const node = nodeDirectory();
     const gyp = nodeGyp();
     const modules = join(building, "node_modules");
+    // most of the time is the compiler's, and nothing here is so fast that it shows
+    const quick = { CFLAGS: "-O0", CXXFLAGS: "-O0" };
     const preGyp = join(modules, "@mapbox/node-pre-gyp/bin/node-pre-gyp");
     // its own install script would download; npm may be told not to run it
     run(process.execPath, [preGyp, "install", "--build-from-source"], join(modules, "argon2"), {
       npm_config_node_gyp: gyp,
       npm_config_nodedir: node,
+      ...quick,
     });
     // without spdlog output channels stay empty, without node-pty there is no terminal
     for (const name of ["@vscode/spdlog", "node-pty"]) {
-      run(process.execPath, [gyp, "rebuild", `--nodedir=${node}`], join(vscode, "node_modules", name));
+      run(process.execPath, [gyp, "rebuild", `--nodedir=${node}`], join(vscode, "node_modules", name), quick);
     }
     symlinkSync("node_modules", join(vscode, "node_modules.asar"));
     const bin = join(vscode, "node_modules/@vscode/ripgrep/bin");
