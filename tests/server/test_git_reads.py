@@ -47,6 +47,7 @@ def test_refusals(client: Client, box: Box, repo: Path) -> None:
     assert client.refused("git/status", workspace=str(box.folder_of())).data["kind"] == "notARepository"
     error = client.refused("git/diff", workspace=str(repo), to="no-such-branch")
     assert error.data["kind"] == "gitFailed"
+    assert client.refused("git/diff", workspace=str(repo), to=f"run_none#{2**63}.before").code in (1002, 1006)
     error = client.refused("git/diff", workspace=str(repo), to="run_none#1.before")
     assert error.data["kind"] == "notFound"
 

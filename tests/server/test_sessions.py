@@ -91,6 +91,23 @@ def test_messages_and_loops(client: Client, repo: Path) -> None:
     assert client.refused("sessions/get", sessionId=session, before="msg_none").code == NOT_FOUND
 
 
+def test_a_start_in_a_session_that_is_being_deleted(client: Client, repo: Path) -> None:
+    """One comes first: no loop without a session, and no failure inside."""
+    for passing in range(12):
+        session = client("sessions/create", workspace=str(repo))["sessionId"]
+        start = {"workspace": str(repo), "sessionId": session, "prompt": "x", "config": shell("sleep 30")}
+        started = client.send("ralph/start", start)
+        for _ in range(passing):  # what passes time
+            client("health")
+        deleted = client.send("ralph/sessions/delete", {"sessionId": session})
+        start, delete = client.response(started), client.response(deleted)
+        if "result" in start:
+            assert delete["error"]["code"] == INVALID_STATE
+            assert client("cancel", runId=start["result"]["runId"])["status"] == "cancelled"
+        else:
+            assert (start["error"]["code"], delete["result"]) == (NOT_FOUND, {})
+
+
 def test_deleting_takes_everything_along(client: Client, box: Box, repo: Path) -> None:
     end = run(client, repo, "to be deleted", "echo 'Error: to be deleted'; echo new > new.txt")
     kept = run(client, repo, "to be kept")

@@ -147,6 +147,8 @@ class Engine:
             log.warning("%s", error)  # a folder that cannot be written to: the loop goes on without its files
         client = attrs.evolve(client, binaries=self.starter.binaries(client))
         async with self.starting:
+            if params.session_id is not None:  # it is not being deleted meanwhile
+                await self._check_session(params.session_id, repo)
             self._check_free(place)
             guard = await repolock.take(place.key, planned.state.run_id, 0)
             try:
@@ -283,6 +285,7 @@ class Engine:
             amend(state)  # refuse before anything changes
             place = await asyncio.to_thread(locate, Path(state.workspace))
             async with self.starting:
+                await self.find(params, by_workspace=False)  # its session was not deleted meanwhile
                 if state.run_id in self._loops:
                     raise invalid_state("This loop was just resumed.", "running", ["interrupted"])
                 guard = await repolock.take(place.key, state.run_id, 0)

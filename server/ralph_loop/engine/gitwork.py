@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ralph_loop.engine.engine import Engine
 
 T = TypeVar("T")
-_SIDE = re.compile(r"(run_\w+)#(\d+)\.(before|after)")
+_SIDE = re.compile(r"(run_\w+)#(\d{1,15})\.(before|after)")
 _MAX_LOG = 1000
 
 

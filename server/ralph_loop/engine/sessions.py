@@ -75,17 +75,15 @@ class Sessions:
 
     async def delete(self, session_id: str) -> None:
         """With its loops, their output and their checkpoints. Refused while one of them is active."""
-        await self._row(session_id)
-        states = await loops.find(self._engine.database, session_id=session_id, limit=_MAX_LOOPS)
-        for state in states:
-            if state.status in ACTIVE:
-                raise invalid_state(
-                    f"A loop of this session is {state.status}. Cancel it first.",
-                    state.status,
-                    [*IDLE],
-                )
-        await self._engine.forget_trees(states)
-        await self._engine.database.write(lambda writer: sessions.delete(writer, session_id))
+        async with self._engine.starting:  # no loop of it is being started or resumed meanwhile
+            await self._row(session_id)
+            states = await loops.find(self._engine.database, session_id=session_id, limit=_MAX_LOOPS)
+            for state in states:
+                if state.status in ACTIVE:
+                    text = f"A loop of this session is {state.status}. Cancel it first."
+                    raise invalid_state(text, state.status, [*IDLE])
+            await self._engine.forget_trees(states)
+            await self._engine.database.write(lambda writer: sessions.delete(writer, session_id))
 
     async def _row(self, session_id: str) -> sessions.SessionRow:
         row = await sessions.get(self._engine.database, session_id)

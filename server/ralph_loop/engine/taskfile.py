@@ -41,7 +41,9 @@ def add(workspace: Path, task: str) -> None:
         for _ in range(_ATTEMPTS):
             with _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as descriptor:
                 before = _content(descriptor).decode("utf-8", "surrogateescape")
-                _write(descriptor, tasks.added(before, task).removeprefix(before))
+                after = tasks.added(before, task)
+                _check_size(len(after.encode("utf-8", "surrogateescape")))
+                _write(descriptor, after.removeprefix(before))
                 if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                     return  # else another file was put in its place meanwhile, without the new task
         raise TaskError(_BUSY)
@@ -130,9 +132,13 @@ def _content(descriptor: int) -> bytes:
     with os.fdopen(descriptor, "rb", closefd=False) as file:
         file.seek(0)
         content = file.read(_MAX_SIZE + 1)
-    if len(content) > _MAX_SIZE:
-        raise TaskError(f"{PATH} is larger than {_MAX_SIZE // 1024**2} MiB; that is no task list.")
+    _check_size(len(content))
     return content
+
+
+def _check_size(size: int) -> None:
+    if size > _MAX_SIZE:
+        raise TaskError(f"{PATH} is larger than {_MAX_SIZE // 1024**2} MiB; that is no task list.")
 
 
 def _write(descriptor: int, text: str) -> None:

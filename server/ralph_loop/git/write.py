@@ -103,18 +103,27 @@ async def clone(
     Raises BadNameError when there is no name or it is taken, OSError when `parent` cannot be written to.
     """
     folder = parent / clone_name(url)
-    if await asyncio.to_thread(os.path.lexists, folder):
-        raise BadNameError("url", f"{folder} exists already. Choose another directory, or add it as it is.")
+    await asyncio.to_thread(_check_free, folder)
     partial = parent / f".{folder.name}.{secrets.token_hex(4)}.clone"
     progress = _Progress(on_progress)
     git = Git(parent, environment(env), time_limit, progress.feed)
     try:
         result = await git.run("clone", "--progress", "--", url, os.fspath(partial))
         if result.exit_code == 0:
-            await complete(asyncio.create_task(asyncio.to_thread(partial.rename, folder)))
+            await complete(asyncio.create_task(asyncio.to_thread(_move, partial, folder)))
     finally:
         await complete(asyncio.create_task(asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)))
     return folder, _output(result)
+
+
+def _move(partial: Path, folder: Path) -> None:
+    _check_free(folder)  # another clone may have been faster
+    partial.rename(folder)
+
+
+def _check_free(folder: Path) -> None:
+    if os.path.lexists(folder):
+        raise BadNameError("url", f"{folder} exists already. Choose another directory, or add it as it is.")
 
 
 def clone_name(url: str) -> str:

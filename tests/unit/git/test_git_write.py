@@ -281,6 +281,14 @@ async def test_a_cancel_comes_too_late_for_a_clone_that_is_there(
     assert (folder / "a.txt").exists()
 
 
+async def test_of_two_clones_at_once_the_faster_one_stays(tmp_path: Path, repo: Path, env: Env) -> None:
+    (tmp_path / "in").mkdir()
+    both = (write.clone(f"file://{repo}", tmp_path / "in", env) for _ in range(2))
+    found = sorted(await asyncio.gather(*both, return_exceptions=True), key=lambda one: isinstance(one, Exception))
+    assert isinstance(found[1], BadNameError) and "exists already" in str(found[1])
+    assert list((tmp_path / "in").iterdir()) == [tmp_path / "in" / "repo"]
+
+
 @pytest.mark.parametrize("url", ["ext::sh -c touch% ran", "--upload-pack=touch ran", "file:///no/such/repo"])
 async def test_clones_that_fail_leave_nothing(tmp_path: Path, env: Env, url: str) -> None:
     (tmp_path / "in").mkdir()

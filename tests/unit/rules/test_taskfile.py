@@ -87,6 +87,13 @@ def test_what_is_no_file_is_refused(tmp_path: Path, path: Path) -> None:
         taskfile.read(tmp_path)
 
 
+def test_a_task_that_is_too_long_is_not_added(tmp_path: Path) -> None:
+    taskfile.add(tmp_path, "A")
+    with pytest.raises(TaskError, match="larger than 4 MiB"):
+        taskfile.add(tmp_path, "x" * 4 * 1024 * 1024)
+    assert taskfile.read(tmp_path) == "# Ralph Tasks\n\n- [ ] A\n"
+
+
 def test_many_of_us_at_once_lose_nothing(tmp_path: Path) -> None:
     threads = [threading.Thread(target=taskfile.add, args=(tmp_path, f"task {number}")) for number in range(40)]
     for thread in threads:
