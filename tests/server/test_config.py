@@ -15,7 +15,7 @@ from client import Client
 
 from ralph_loop.store.database import migrations
 
-INVALID_PARAMS, UNTRUSTED, INVALID_PROMPT = -32602, 1014, 1016
+INVALID_PARAMS, NOT_FOUND, UNTRUSTED, INVALID_PROMPT = -32602, 1002, 1014, 1016
 
 
 @pytest.fixture
@@ -181,6 +181,11 @@ def test_a_link_out_of_the_repository_is_not_read(client: Client, box: Box, repo
     (repo / ".ralph" / "config.yaml").symlink_to(outside)
     assert client.refused("config/explain", workspace=str(repo)).code == INVALID_PROMPT
     (repo / ".ralph" / "config.yaml").unlink()
+    (repo / ".ralph" / "config.yaml").symlink_to("config.yaml")
+    assert client.refused("config/explain", workspace=str(repo)).code == INVALID_PROMPT
+    (repo / ".ralph" / "config.yaml").rename(repo / "config.yaml")
+    error = client.refused("preview", workspace=str(repo), promptFile="config.yaml", config={"agent": "demo"})
+    assert error.code == NOT_FOUND
     os.mkfifo(repo / ".ralph" / "config.yaml")  # nobody will ever write to it
     assert client.refused("config/explain", workspace=str(repo)).code == INVALID_PROMPT
 

@@ -129,12 +129,12 @@ def test_changes_larger_than_an_answer_are_whole(box: Box) -> None:
 
 def test_what_is_not_whole_is_told(box: Box) -> None:
     client, repo = box.main_client(), box.repo()
-    script = f"printf '\\344\\n' > latin; seq 1 500000 > huge; echo '{DONE}'"
+    script = f"printf '\\344\\n' > latin; seq 1 500000 > huge; touch \"$(printf 'f\\344')\"; echo '{DONE}'"
     run = run_loop(client, repo, script, prompt="write")
     assert export(box, run["sessionId"], "out").returncode == 0
     page = (box.room / "out" / "README.md").read_text()
     assert "The patch of huge in iteration 1 is too long" in page
-    assert "not UTF-8" in page
+    assert "not UTF-8" in page and "f� in iteration 1 is missing" in page
 
 
 def test_the_page_is_for_people(box: Box, finished: tuple[Client, Any, Any]) -> None:

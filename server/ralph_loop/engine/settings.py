@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,7 +117,7 @@ class Settings:
 def _read_repository(root: Path) -> LoopConfigPatch:
     path = root / REPOSITORY_FILE
     try:
-        if not path.resolve().is_relative_to(root.resolve()):
+        if not Path(os.path.realpath(path)).is_relative_to(root.resolve()):  # resolve() fails where links form a ring
             raise _invalid(path, 1, 1, "it is a symbolic link that leaves the repository")
         if path.exists() and not path.is_file():  # a FIFO would be waited at for ever
             raise _invalid(path, 1, 1, "it is not a file")

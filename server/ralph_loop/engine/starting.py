@@ -273,7 +273,7 @@ def _resolve_inside(workspace: Path, root: Path, name: str, key: str) -> Path:
         if not path.is_file():
             raise not_found(key.removeprefix("config."), name)
         return path
-    path = (workspace / name).resolve()
+    path = Path(os.path.realpath(workspace / name))  # resolve() fails where links form a ring
     if not path.is_relative_to(root):
         raise InvalidParamsError(key, f"{name!r} leaves the workspace; give an absolute path if that is meant")
     if not path.is_file():

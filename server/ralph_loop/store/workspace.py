@@ -45,7 +45,7 @@ def _folder(root: Path, create: bool) -> Generator[int | None]:
     try:
         if create:
             path.mkdir(exist_ok=True)
-        target = path.resolve()
+        target = Path(os.path.realpath(path))  # resolve() fails where links form a ring
         if path.is_symlink() and not target.is_relative_to(root.resolve()):
             raise LeavesWorkspaceError(
                 f"{path} is a symbolic link that leaves the workspace (to {target}). "

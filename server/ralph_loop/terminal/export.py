@@ -153,6 +153,9 @@ class _Export:
         if _is_cut(patch):
             sections: dict[str, None] = {}
             for change in answer["files"]:
+                if "pathBytes" in change:
+                    notes.append(f"The patch of {change['path']} in iteration {number} is missing: name not in UTF-8.")
+                    continue
                 part = self.client.request("ralph/git/diff", {**sides, "path": change["path"]})["patch"]
                 if _is_cut(part):
                     notes.append(f"The patch of {change['path']} in iteration {number} is too long to be shown.")
