@@ -221,3 +221,11 @@ def test_messages_can_be_paged(box: Box) -> None:
     assert older["messages"] == messages[:1]
     assert client("sessions/get", sessionId=run["sessionId"], before=messages[0]["messageId"])["messages"] == []
     assert client.refused("sessions/get", sessionId=run["sessionId"], before="msg_none").code == 1002
+
+
+def test_output_that_was_given_up_is_told(box: Box) -> None:
+    run = run_loop(box.main_client(), box.repo(), f"echo '{DONE}'", prompt="print")
+    with closing(sqlite3.connect(box.data / "ralph-loop.db")) as connection, connection:
+        connection.execute("DELETE FROM output_logs WHERE run_id = ?", (run["runId"],))
+    assert export(box, run["sessionId"], "out").returncode == 0
+    assert "No output is stored" in (box.room / "out" / "README.md").read_text()

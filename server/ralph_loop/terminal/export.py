@@ -175,6 +175,8 @@ class _Export:
         self._stream(folder, {**run, "view": "readable"}, _READABLE_ONLY)
         if first > 1:
             return [f"The output before number {first} was given up (retentionDays, retentionBytes)."]
+        if not folder.exists():  # no number is left that would tell which
+            return ["No output is stored: nothing was printed, or it was given up (retentionDays, retentionBytes)."]
         return []
 
     def _stream(self, folder: Path, view: Json, streams: Sequence[str]) -> int:
