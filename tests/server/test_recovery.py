@@ -157,3 +157,22 @@ def test_files_in_the_workspace_tell_the_truth_after_a_kill(shared: Box) -> None
     assert (repo / "new.txt").read_text() == "made\n"
     assert shared.git(repo, "status", "--porcelain").split("\n") == ["?? new.txt", ""]
     assert not list((repo / ".ralph").glob("*.tmp*"))
+
+
+def test_a_resume_while_its_session_is_deleted(shared: Box) -> None:
+    """One comes first: no loop runs on without a session."""
+    client, repo = shared.client(), shared.repo()
+    for passing in range(4):
+        run = client("start", workspace=str(repo), prompt="x", config=shell("sleep 600"))
+        shared.kill_helper()
+        client = shared.client()
+        resumed = client.send("ralph/resume", {"runId": run["runId"]})
+        for _ in range(passing):  # what passes time
+            client("health")
+        deleted = client.send("ralph/sessions/delete", {"sessionId": run["sessionId"]})
+        resume, delete = client.response(resumed), client.response(deleted)
+        if "result" in resume:
+            assert delete["error"]["code"] == 1003
+            assert client("cancel", runId=run["runId"])["status"] == "cancelled"
+        else:
+            assert (resume["error"]["code"], delete["result"]) == (1002, {})

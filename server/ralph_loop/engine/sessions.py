@@ -79,7 +79,8 @@ class Sessions:
             await self._row(session_id)
             states = await loops.find(self._engine.database, session_id=session_id, limit=_MAX_LOOPS)
             for state in states:
-                if state.status in ACTIVE:
+                resumes = state.status == "interrupted" and self._engine.loop(state.run_id) is not None
+                if state.status in ACTIVE or resumes:
                     text = f"A loop of this session is {state.status}. Cancel it first."
                     raise invalid_state(text, state.status, [*IDLE])
             await self._engine.forget_trees(states)
