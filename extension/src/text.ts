@@ -82,6 +82,11 @@ export function plain(text: string): string {
   return text.replace(/\s+/g, " ").replace(/[\\`*_{}[\]()#+\-.!|<>~$&:@]/g, (mark) => `&#${mark.charCodeAt(0)};`);
 }
 
+/** Text that a list shows as it is: `$(bell)` in a file's name or in a prompt must not become an icon. */
+export function iconless(text: string): string {
+  return text.replaceAll("$(", "$\u200b(");
+}
+
 /** Any thrown thing in words. */
 export function words(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -7,7 +7,7 @@ import type { Ctx } from "../ctx";
 import { loopOf, openDocument } from "../views/pages";
 import { ERRORS, type Permission, type Question, type Reply } from "../protocol";
 import { codeOf, RefusedError, untrusted } from "../refusal";
-import { clock, firstLine } from "../text";
+import { clock, firstLine, iconless } from "../text";
 import { type Ask, askedAt, headline, idOf, REPLIES, runOf } from "./render";
 
 const ICONS: Record<Reply, string> = { once: "check", always: "check-all", reject: "close" };
@@ -136,10 +136,10 @@ async function askFor(question: Question, token: vscode.CancellationToken): Prom
   const title = "Ralph Loop: the Agent Asks";
   const text = question.text.replace(/\s+/g, " ").trim();
   if (question.options.length > 0) {
-    const own = { label: "$(edit) Another answer…" };
-    const items = [...question.options.map((label) => ({ label })), own];
+    const own = { label: "$(edit) Another answer…", answer: undefined };
+    const items = [...question.options.map((answer) => ({ label: iconless(answer), answer })), own];
     const chosen = await vscode.window.showQuickPick(items, { title, placeHolder: text, ignoreFocusOut: true }, token);
-    if (chosen !== own) return chosen?.label;
+    if (chosen !== own) return chosen?.answer;
   }
   return vscode.window.showInputBox({ title, prompt: text, ignoreFocusOut: true }, token);
 }

@@ -5,7 +5,7 @@ import * as vscode from "vscode";
 import type { Ctx } from "../ctx";
 import { openDocument } from "../views/pages";
 import type { SearchHit } from "../protocol";
-import { moment, words } from "../text";
+import { iconless, moment, words } from "../text";
 
 /** After the last key: a search for each letter would only be thrown away. */
 const PAUSE_MS = 200;
@@ -54,7 +54,7 @@ export async function search(ctx: Ctx): Promise<void> {
 
 export function hitItem(hit: SearchHit): Item {
   return {
-    label: hit.excerpt.replace(/\s+/g, " ").trim(),
+    label: iconless(hit.excerpt.replace(/\s+/g, " ").trim()),
     description: `${hit.where} · ${moment(hit.at, new Date())}`,
     alwaysShow: true, // the helper has matched it already
     hit,

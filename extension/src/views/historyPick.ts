@@ -7,7 +7,7 @@ import { showDiff } from "../documents";
 import { KIND_MARKS, STATUS_WORDS } from "../history/render";
 import type { Change, IterationRecord, Snapshot } from "../protocol";
 import { loopSummary } from "../status";
-import { changed, count, duration, firstLine, lines, moment } from "../text";
+import { changed, count, duration, firstLine, iconless, lines, moment } from "../text";
 import { allIterations, openDocument } from "./pages";
 
 const ICONS: Record<IterationRecord["status"], string> = {
@@ -73,7 +73,7 @@ function iterationItem(iteration: IterationRecord, now: Date): vscode.QuickPickI
   return {
     label: `$(${ICONS[iteration.status]}) Iteration ${iteration.iteration}`,
     description: facts.filter(Boolean).join(" · "),
-    ...(iteration.errors[0] ? { detail: firstLine(iteration.errors[0], 150) } : {}),
+    ...(iteration.errors[0] ? { detail: iconless(firstLine(iteration.errors[0], 150)) } : {}),
     choice: { iteration },
   };
 }
@@ -83,9 +83,9 @@ async function pickFile(loop: Snapshot, record: IterationRecord): Promise<"back"
   const { iteration } = record;
   const files = record.files ?? [];
   const items: (vscode.QuickPickItem & { run?: () => Promise<"back" | undefined> })[] = files.map((change) => ({
-    label: `${KIND_MARKS[change.kind]}  ${change.path}`,
+    label: `${KIND_MARKS[change.kind]}  ${iconless(change.path)}`,
     description: change.binary ? "binary" : lines(change),
-    ...(change.oldPath === undefined ? {} : { detail: `was ${change.oldPath}` }),
+    ...(change.oldPath === undefined ? {} : { detail: `was ${iconless(change.oldPath)}` }),
     run: () => showDiff(loop.runId, iteration, change).then(() => undefined),
   }));
   if (files.length === 0)
@@ -114,7 +114,7 @@ async function pickLoop(ctx: Ctx, current: Snapshot): Promise<Snapshot | undefin
   const now = new Date();
   const items = ctx.connection.request("ralph/list", { workspace: current.workspace, limit: 100 }).then(({ loops }) =>
     loops.map((loop) => ({
-      label: firstLine(loop.prompt, 80),
+      label: iconless(firstLine(loop.prompt, 80)),
       description: `${loopSummary(loop).says} · ${moment(loop.startedAt, now)}${loop.runId === current.runId ? " · shown" : ""}`,
       loop,
     })),

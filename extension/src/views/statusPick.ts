@@ -6,7 +6,7 @@ import type { Ctx } from "../ctx";
 import { canCancel, canPause, canPauseNow, canResume, elapsed, isActive, need } from "../loops";
 import type { Snapshot } from "../protocol";
 import { loopSummary } from "../status";
-import { changed, count, duration, firstLine } from "../text";
+import { changed, count, duration, firstLine, iconless } from "../text";
 
 interface Item extends vscode.QuickPickItem {
   command?: string;
@@ -26,7 +26,11 @@ function facts(ctx: Ctx, loop: Snapshot): Item[] {
   const known = ctx.loops.get(loop.runId);
   const worked = known ? elapsed(known, Date.now()) : loop.elapsedMs;
   const items: Item[] = [
-    { label: "$(comment-discussion) Prompt", description: firstLine(loop.prompt, 120), command: "openHistory" },
+    {
+      label: "$(comment-discussion) Prompt",
+      description: iconless(firstLine(loop.prompt, 120)),
+      command: "openHistory",
+    },
     { label: "$(hubot) Agent", description: [loop.agent, loop.model].filter(Boolean).join(" · ") },
     {
       label: "$(clock) Elapsed",
@@ -44,7 +48,7 @@ function facts(ctx: Ctx, loop: Snapshot): Item[] {
   if (loop.error) {
     items.unshift({
       label: "$(error) Error",
-      description: firstLine(loop.error.message, 200),
+      description: iconless(firstLine(loop.error.message, 200)),
       ...(loop.error.hint ? { detail: loop.error.hint } : {}),
       command: "showOutput",
     });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changed, count, duration, firstLine, lines, moment, plain, size } from "../../../extension/src/text";
+import { changed, count, duration, firstLine, iconless, lines, moment, plain, size } from "../../../extension/src/text";
 
 test("durations", () => {
   const cases: [number, string][] = [
@@ -41,6 +41,12 @@ test("the first line is cut between characters, and says that there is more", ()
   assert.equal(firstLine("Fix it", 20), "Fix it");
   assert.equal(firstLine("🙂🙂🙂", 2), "🙂…");
   assert.equal(firstLine("", 5), "");
+});
+
+test("text in a list never becomes an icon, and reads the same", () => {
+  const shown = iconless("$(bell) of $(x).txt costs $5");
+  assert.doesNotMatch(shown, /\$\(/);
+  assert.equal(shown.replaceAll("\u200b", ""), "$(bell) of $(x).txt costs $5");
 });
 
 test("plain text never becomes Markdown", () => {
