@@ -54,12 +54,17 @@ class Paths:
         return self.data / "copies"
 
     @property
+    def clones(self) -> Path:
+        """Notes of clones while they are made."""
+        return self.data / "clones"
+
+    @property
     def log(self) -> Path:
         return self.data / "helper.log"
 
     def create(self) -> None:
         """Makes the directories, readable by the user alone. Raises OSError."""
-        for directory in (self.data, self.snapshots, self.prompts, self.journals, self.copies):
+        for directory in (self.data, self.snapshots, self.prompts, self.journals, self.copies, self.clones):
             make_private(directory)
 
 

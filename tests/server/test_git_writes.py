@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,26 @@ def test_clone(client: Client, box: Box) -> None:
     assert error.code == 1006
     assert "secret" not in str(error.data) + str(error)
     assert [path.name for path in target.iterdir()] == ["origin"]
+
+
+def test_half_a_clone_of_a_killed_helper_is_cleared_away_by_the_next(shared: Box) -> None:
+    client, target = shared.client(), shared.folder_of("here")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        url = f"git://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        client.send("ralph/repos/add", {"url": url, "directory": str(target)})
+        connection, _ = silent.accept()
+        with connection:
+            (partial,) = target.iterdir()
+            assert partial.name.startswith(".x.clone_")
+            shared.kill_helper()
+            assert [command for command in shared.processes().values() if " clone " in command], "git goes on"
+            client = shared.client()
+            assert list(target.iterdir()) == []
+            assert not [command for command in shared.processes().values() if " clone " in command]
+    origin = shared.repo("origin")
+    assert client("repos/add", url=origin.as_uri(), directory=str(target))["path"] == str(target / "origin")
+    assert list((shared.data / "clones").iterdir()) == []
 
 
 def commits(box: Box, repo: Path) -> list[str]:

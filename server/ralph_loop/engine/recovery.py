@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ralph_loop.agents.agent_process import GuardError
-from ralph_loop.engine import plan, repolock
+from ralph_loop.engine import cloning, plan, repolock
 from ralph_loop.engine.state import LoopState
 from ralph_loop.errors import RalphError
 from ralph_loop.git.locate import locate
@@ -38,6 +38,7 @@ class Recovery:
     async def run(self) -> None:
         """Once, before the helper can be reached."""
         await self._finish_applying()
+        await self._clear_clones()
         unfinished = await loops.unfinished(self._engine.database)
         await asyncio.gather(*(self._take_up(state, _WAIT_MS) for state in unfinished))
 
@@ -55,6 +56,12 @@ class Recovery:
             await plan.recover(self._engine.paths, self._engine.database)
         except OSError as error:
             log.error("what plan mode left could not be removed: %s", error)
+
+    async def _clear_clones(self) -> None:
+        try:
+            await asyncio.to_thread(cloning.clear, self._engine.paths.clones)
+        except OSError as error:
+            log.error("half a clone could not be removed: %s", error)
 
     async def _take_up(self, state: LoopState, wait_ms: int) -> None:
         database = self._engine.database

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ralph_loop.engine import cloning
 from ralph_loop.engine.places import workspace_path
 from ralph_loop.engine.scanning import scan
 from ralph_loop.engine.starting import find_place
@@ -57,10 +58,10 @@ class Repositories:
         return await self._clone(params.url, parent, env, progress)
 
     async def _clone(self, url: str, parent: Path, env: Mapping[str, str], progress: Progress) -> Repo:
-        """Nothing is left half-cloned, also when cancelled."""
+        """Nothing is left half-cloned, also when cancelled, or after a kill of the helper and its next start."""
         _check_url(url)
         try:
-            target, output = await write.clone(url, parent, env, progress.report)
+            target, output = await cloning.clone(self._engine.paths.clones, url, parent, env, progress.report)
         except write.BadNameError as error:
             raise InvalidParamsError(error.key, str(error)) from None
         except (GitMissingError, OSError) as error:

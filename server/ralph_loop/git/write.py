@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -93,18 +92,19 @@ async def reset(git: Git, place: Place, to: str = "HEAD") -> GitOutput:
 async def clone(
     url: str,
     parent: Path,
+    partial: Path,
     env: Mapping[str, str],
     on_progress: OnProgress | None = None,
     time_limit: float = CLONE_TIME_LIMIT,
 ) -> tuple[Path, GitOutput]:
-    """Clones into a new folder of `parent`, named as `git clone` would; it appears when it is complete.
+    """Clones into a new folder of `parent`, named as `git clone` would; it appears when it is complete, and is
+    `partial`, a new folder of `parent` too, until then.
 
     When git fails or this is cancelled nothing of it is left; for one that is complete a cancel comes too late.
     Raises BadNameError when there is no name or it is taken, OSError when `parent` cannot be written to.
     """
     folder = parent / clone_name(url)
     await asyncio.to_thread(_check_free, folder)
-    partial = parent / f".{folder.name}.{secrets.token_hex(4)}.clone"
     progress = _Progress(on_progress)
     git = Git(parent, environment(env), time_limit, progress.feed)
     try:

@@ -249,15 +249,15 @@ async def test_clone_with_progress(tmp_path: Path, repo: Path, env: Env) -> None
         told.append((text, percent))
 
     with pytest.raises(FileNotFoundError):
-        await write.clone(f"file://{repo}", tmp_path / "in", env)
+        await write.clone(f"file://{repo}", tmp_path / "in", tmp_path / "in" / ".part", env)
     (tmp_path / "in").mkdir()
-    folder, done = await write.clone(f"file://{repo}", tmp_path / "in", env, on_progress)
+    folder, done = await write.clone(f"file://{repo}", tmp_path / "in", tmp_path / "in" / ".part", env, on_progress)
     assert (done.exit_code, folder) == (0, tmp_path / "in" / "repo")
     assert (folder / "dir" / "b.txt").read_text() == "b\n"
     assert ("Receiving objects: 100%" in told[-1][0] or any(one[1] == 100 for one in told)) and told
     assert list((tmp_path / "in").iterdir()) == [folder]
     with pytest.raises(BadNameError, match="exists already"):
-        await write.clone(f"file://{repo}", tmp_path / "in", env)
+        await write.clone(f"file://{repo}", tmp_path / "in", tmp_path / "in" / ".part", env)
 
 
 async def test_a_cancel_comes_too_late_for_a_clone_that_is_there(
@@ -272,7 +272,7 @@ async def test_a_cancel_comes_too_late_for_a_clone_that_is_there(
 
     monkeypatch.setattr(Path, "rename", slowly)
     (tmp_path / "in").mkdir()
-    work = asyncio.create_task(write.clone(f"file://{repo}", tmp_path / "in", env))
+    work = asyncio.create_task(write.clone(f"file://{repo}", tmp_path / "in", tmp_path / "in" / ".part", env))
     await asyncio.to_thread(begun.wait)
     work.cancel()
     asyncio.get_running_loop().call_soon(go_on.set)
@@ -283,7 +283,7 @@ async def test_a_cancel_comes_too_late_for_a_clone_that_is_there(
 
 async def test_of_two_clones_at_once_the_faster_one_stays(tmp_path: Path, repo: Path, env: Env) -> None:
     (tmp_path / "in").mkdir()
-    both = (write.clone(f"file://{repo}", tmp_path / "in", env) for _ in range(2))
+    both = (write.clone(f"file://{repo}", tmp_path / "in", tmp_path / "in" / f".{n}", env) for n in "ab")
     found = sorted(await asyncio.gather(*both, return_exceptions=True), key=lambda one: isinstance(one, Exception))
     assert isinstance(found[1], BadNameError) and "exists already" in str(found[1])
     assert list((tmp_path / "in").iterdir()) == [tmp_path / "in" / "repo"]
@@ -292,7 +292,7 @@ async def test_of_two_clones_at_once_the_faster_one_stays(tmp_path: Path, repo: 
 @pytest.mark.parametrize("url", ["ext::sh -c touch% ran", "--upload-pack=touch ran", "file:///no/such/repo"])
 async def test_clones_that_fail_leave_nothing(tmp_path: Path, env: Env, url: str) -> None:
     (tmp_path / "in").mkdir()
-    _, done = await write.clone(url, tmp_path / "in", env)
+    _, done = await write.clone(url, tmp_path / "in", tmp_path / "in" / ".part", env)
     assert done.exit_code != 0 and done.stderr
     assert list((tmp_path / "in").iterdir()) == []
 
@@ -354,7 +354,9 @@ async def test_a_password_is_never_asked_for(tmp_path: Path, env: Env) -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     asking = {"GIT_ASKPASS": str(asked), "SSH_ASKPASS": str(asked), "DISPLAY": ":0", "no_proxy": "*"}
-    _, done = await write.clone(f"http://some-token@127.0.0.1:{port}/x.git", tmp_path, {**env, **asking})
+    _, done = await write.clone(
+        f"http://some-token@127.0.0.1:{port}/x.git", tmp_path, tmp_path / ".part", {**env, **asking}
+    )
     server.close()
     assert done.exit_code == 128 and "terminal prompts disabled" in done.stderr
     assert "some-token" not in done.stderr
@@ -364,7 +366,7 @@ async def test_a_password_is_never_asked_for(tmp_path: Path, env: Env) -> None:
 async def test_a_remote_that_never_answers(tmp_path: Path, repo: Path, env: Env, git: Git) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"git://127.0.0.1:{silent.getsockname()[1]}/x.git"
-        _, done = await write.clone(url, tmp_path, env, time_limit=0.5)
+        _, done = await write.clone(url, tmp_path, tmp_path / ".part", env, time_limit=0.5)
         assert done.exit_code == TIMED_OUT and "did not finish within 0.5 s" in done.stderr
         git(repo, "remote", "add", "origin", url)
         git(repo, "config", "push.default", "current")
