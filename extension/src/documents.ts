@@ -21,6 +21,8 @@ export interface FileTarget {
   iteration?: number;
   operationId?: string;
   path: string;
+  /** Base64, when the path is not UTF-8. */
+  pathBytes?: string | undefined;
   side: "before" | "after";
 }
 
@@ -43,17 +45,19 @@ export function fileTarget(uri: vscode.Uri): FileTarget {
 
 /** Opens what an iteration changed in a file. */
 export async function showDiff(runId: string, iteration: number, change: Change): Promise<void> {
-  const before = fileUri({ runId, iteration, path: change.oldPath ?? change.path, side: "before" });
-  const after = fileUri({ runId, iteration, path: change.path, side: "after" });
-  const name = change.path.slice(change.path.lastIndexOf("/") + 1);
-  await vscode.commands.executeCommand("vscode.diff", before, after, `${name} (iteration ${iteration})`);
+  await show({ runId, iteration }, change, `iteration ${iteration}`);
 }
 
 /** Opens what a staged operation would change in a file. */
 export async function showOperationDiff(runId: string, operation: Operation): Promise<void> {
-  const { operationId, path, oldPath } = operation;
-  const before = fileUri({ runId, operationId, path: oldPath ?? path, side: "before" });
-  const after = fileUri({ runId, operationId, path, side: "after" });
+  await show({ runId, operationId: operation.operationId }, operation, "staged");
+}
+
+async function show(of: Omit<FileTarget, "path" | "side">, change: Change, what: string): Promise<void> {
+  const { path, pathBytes, oldPath, oldPathBytes } = change;
+  const old = oldPath === undefined ? { path, pathBytes } : { path: oldPath, pathBytes: oldPathBytes };
+  const before = fileUri({ ...of, ...old, side: "before" });
+  const after = fileUri({ ...of, path, pathBytes, side: "after" });
   const name = path.slice(path.lastIndexOf("/") + 1);
-  await vscode.commands.executeCommand("vscode.diff", before, after, `${name} (staged)`);
+  await vscode.commands.executeCommand("vscode.diff", before, after, `${name} (${what})`);
 }

@@ -78,7 +78,13 @@ export interface Requests {
     { chunks: Chunk[]; more: boolean; firstSeq: number },
   ];
   "ralph/file": [
-    (Run | Empty) & { iteration?: number; operationId?: string; path: string; side: "before" | "after" },
+    (Run | Empty) & {
+      iteration?: number;
+      operationId?: string;
+      path: string;
+      pathBytes?: string | undefined;
+      side: "before" | "after";
+    },
     FileContent,
   ];
   "ralph/repos/trust": [Workspace & { trusted: boolean }, Repo];

@@ -404,6 +404,7 @@ class FileParams(Target):
     iteration: int | None = field(default=None, validator=_AT_LEAST_1)
     operation_id: str | None = field(default=None, validator=_non_blank)
     path: str = field(validator=_non_blank)
+    path_bytes: str | None = field(default=None, validator=_non_blank)  # of a change, when its path is not UTF-8
     side: Literal["before", "after"]
 
 

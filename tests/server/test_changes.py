@@ -79,11 +79,49 @@ def test_nothing_changed_is_told_as_nothing(client: Client, repo: Path) -> None:
     assert (found["files"], found["filesTotal"], "tracking" in found) == ([], 0, False)
 
 
-def test_names_that_are_no_text(client: Client, repo: Path) -> None:
-    found = record(client, repo, "printf x > \"$(printf 'caf\\351')\"")
-    (change,) = found["files"]
-    assert base64.b64decode(change["pathBytes"]) == b"caf\xe9"
-    assert change["kind"] == "create"
+@pytest.mark.parametrize("how", ["directly", "planned", "committed", "uncommitted"])
+def test_names_that_are_no_text(client: Client, box: Box, repo: Path, how: str) -> None:
+    name = "\"$(printf 'caf\\351')\""
+    script = f"case $1 in 1) printf x > {name};; 2) printf y >> {name};; 3) rm {name};; esac"
+    config = {**shell(script), "maxIterations": 3, "autoCommit": "committed" in how, "planMode": how == "planned"}
+    if how == "committed":
+        box.git(repo, "config", "user.name", "Somebody")
+        box.git(repo, "config", "user.email", "somebody@localhost")
+    run = client("start", workspace=str(repo), prompt="x", config=config)["runId"]
+    if how == "planned":
+        for number in (1, 2, 3):
+            client.wait(
+                "didChange",
+                lambda s, number=number: (
+                    (s["runId"], s["iteration"], s["status"]) == (run, number, "awaiting_approval")
+                ),
+            )
+            client("plan/approve", runId=run)
+    client.settled(run)
+    records = client("history", runId=run)["iterations"]
+    assert [record.get("tracking") for record in records] == [None] * 3
+    changes = [change for record in records for change in record["files"]]
+    assert [(c["kind"], base64.b64decode(c["pathBytes"])) for c in changes] == [
+        ("create", b"caf\xe9"),
+        ("modify", b"caf\xe9"),
+        ("delete", b"caf\xe9"),
+    ]
+    if how == "uncommitted":  # nobody has said who commits: it is tried again, and told each time
+        assert all("auto-commit failed" in "".join(record["errors"]) for record in records[:2])
+    if how == "committed":
+        assert [record["errors"] for record in records] == [[]] * 3
+        assert len(box.git(repo, "log", "--format=%s").splitlines()) == 4
+    file = {"runId": run, "iteration": 2, "path": changes[1]["path"]}
+    sides = [
+        client("file", **file, side=side, pathBytes=changes[1]["pathBytes"])["text"] for side in ("before", "after")
+    ]
+    assert sides == ["x", "xy"]
+    patch = client("git/diff", workspace=str(repo), **{"from": f"{run}#2.before", "to": f"{run}#2.after"}, patch=True)
+    assert "+xy" in patch["patch"]
+    against_head = client("git/diff", workspace=str(repo), **{"from": "HEAD", "to": f"{run}#2.after"})
+    assert b"caf\xe9" in [base64.b64decode(c["pathBytes"]) for c in against_head["files"] if "pathBytes" in c]
+    error = client.refused("file", **file, side="after", pathBytes="caf\xe9")
+    assert error.code == -32602 and "pathBytes" in error.message
 
 
 @pytest.mark.parametrize("kind", ["unborn", "worktree", "subfolder", "link"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ralph_loop.agents.proctable import MARK
 from ralph_loop.engine.state import LoopState
@@ -47,12 +47,12 @@ class Committer:
         """Remembers what is not committed now."""
         try:
             dirty = await asyncio.to_thread(read.dirty, self._place, self._env)
-            known = [os.fsencode(path) for path in self._leftovers]
+            known = [unquote_to_bytes(key) for key in self._leftovers]
             now = await asyncio.to_thread(self._as_they_are, known)
         except (ReadError, OSError) as error:
             self._problem = str(error)
             return
-        self._own = [os.fsencode(path) for path, state in now.items() if self._leftovers[path] == state]
+        self._own = [unquote_to_bytes(key) for key, state in now.items() if self._leftovers.get(key) == state]
         self._dirty = dirty.difference(self._own)
 
     @property
@@ -77,8 +77,9 @@ class Committer:
             return {}
 
     def _as_they_are(self, paths: Sequence[bytes]) -> dict[str, str]:
+        """By path, quoted as in a URL: it is stored as text, which not every path is."""
         with Folder(self._place.root) as folder:
-            states = {os.fsdecode(path): folder.state(path) for path in paths}
+            states = {quote_from_bytes(path): folder.state(path) for path in paths}
         return {path: f"{state.mode:o} {state.id.hex()}" if state else "" for path, state in states.items()}
 
     async def commit(self, iteration: int, changes: Sequence[Change]) -> AutoCommit:

@@ -99,6 +99,7 @@ async def output(engine: Engine, params: p.OutputParams) -> p.Output:
 
 async def file(engine: Engine, params: p.FileParams) -> p.FileContent:
     """A file as it was before or after an iteration."""
+    path = params.path if params.path_bytes is None else _decoded("pathBytes", params.path_bytes)
     state = await engine.find(params)
     number = params.iteration
     if params.operation_id is not None:
@@ -115,10 +116,17 @@ async def file(engine: Engine, params: p.FileParams) -> p.FileContent:
     if tree is None:
         raise not_found("tree", f"{state.run_id}#{number}.{params.side}", "It was not recorded.")
     try:
-        found = await engine.reader(Path(state.root)).read(tree, params.path, MAX_FILE_BYTES)
+        found = await engine.reader(Path(state.root)).read(tree, path, MAX_FILE_BYTES)
     except SnapshotError as error:
         raise not_found("tree", tree, str(error)) from None
     return content(found.exists, found.mode, found.data)
+
+
+def _decoded(key: str, value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise InvalidParamsError(key, "is not base64") from None
 
 
 def content(exists: bool, mode: int, data: bytes | None) -> p.FileContent:

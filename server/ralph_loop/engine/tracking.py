@@ -59,7 +59,6 @@ class Tracker:
             except SnapshotError as error:
                 self.reason = str(error)
                 return None
-        self.reason = None
         return tree
 
     async def changes(self, before: str | None, after: str | None, limit: int = MAX_FILES_IN_RECORD) -> Tracked:
@@ -72,7 +71,7 @@ class Tracker:
                 return Tracked(reason=str(error))
         return Tracked(list(found.files), found.total)
 
-    async def read(self, tree: str, path: str, limit: int) -> FileState:
+    async def read(self, tree: str, path: bytes | str, limit: int) -> FileState:
         """One file of a tree. Raises SnapshotError."""
         if self.store is None:
             raise SnapshotError(self.reason or "there is no record")

@@ -129,7 +129,7 @@ def _as_git_has_it(look: Scratch, recorded: pygit2.Tree, other: pygit2.Tree | No
         side = delta.old_file
         if side.mode not in (FileMode.BLOB, FileMode.BLOB_EXECUTABLE):
             continue
-        filters = look.repo.load_filter_list(os.fsdecode(side.raw_path), FilterMode.TO_ODB)
+        filters = look.repo.load_filter_list(side.raw_path, FilterMode.TO_ODB)  # pyright: ignore[reportArgumentType] - takes bytes too
         data = look.repo.odb.read(side.id)[1] if filters is not None else b""
         changed = data
         if filters is not None and "crlf" in filters and b"\0" not in data:

@@ -228,8 +228,10 @@ class View:
         return True
 
     def _ignored_by_now(self, repo: pygit2.Repository) -> set[bytes]:
-        seen = {entry.path for entry in read_index(self._directory / "index")}
-        return {path for path in seen - self._tracked if repo.path_is_ignored(os.fsdecode(path))}
+        seen = {entry.path for entry in read_index(self._directory / "index")} - self._tracked
+        strange = {path for path in seen if not _is_text(path)}
+        found = {path for path in seen - strange if repo.path_is_ignored(path.decode())}
+        return found | (_ignored_among(strange, repo) if strange else set())
 
     # ------------------------------------------------------------------------------------------------- what is kept
     def _update(self, index: pygit2.Index, changed: set[bytes], gone: set[bytes]) -> None:
@@ -292,3 +294,26 @@ class View:
         if not file.exists():
             return set()
         return {path for path in {*file.read_bytes().split(b"\0")} - changed if path and self._is_ours(path)}
+
+
+def _is_text(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _ignored_among(paths: set[bytes], repo: pygit2.Repository) -> set[bytes]:
+    """As `path_is_ignored`, which pygit2 has for names that are UTF-8 only: by a look at the whole working tree."""
+    nothing = repo[repo.TreeBuilder().write()]
+    assert isinstance(nothing, pygit2.Tree)
+    flags = DiffOption.INCLUDE_IGNORED | DiffOption.INCLUDE_UNTRACKED | DiffOption.RECURSE_UNTRACKED_DIRS
+    deltas = nothing.diff_to_workdir(flags).deltas
+    ignored = {one.new_file.raw_path for one in deltas if one.status == DeltaStatus.IGNORED}  # folders end in /
+    return {path for path in paths if any(path[:end] in ignored for end in _ends(path))}
+
+
+def _ends(path: bytes) -> list[int]:
+    """Where the names of the folders above a path end, with their `/`, and its own."""
+    return [*(at + 1 for at, byte in enumerate(path) if byte == ord("/")), len(path)]

@@ -184,6 +184,25 @@ def test_ignored_files_are_not_seen_unless_tracked(store: SnapshotStore, repo: P
     assert told(store, lambda: (repo / "kept.log").write_text("3\n")) == {"kept.log": ("create", 1, 0)}
 
 
+def test_names_that_are_no_text_are_ignored_like_others(
+    store: SnapshotStore, repo: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    root = os.fsencode(repo)
+    (repo / "sub" / "deep").mkdir(parents=True)
+    for name in (b"kept\xe9", b"out\xe9.log", b"sub/deep/\xff", b"sub/\xe9.log", b"sub/\xe9"):
+        Path(os.fsdecode(root + b"/" + name)).write_text("1\n")
+    assert len(store.changes(store.take("a"), store.take("b")).files) == 0
+    (repo / ".gitignore").write_text("*.log\nsub/deep/\n")
+    again = SnapshotStore(tmp_path / "store", locate(repo), env)
+    gone = again.changes(store.take("c"), again.take("d", fresh=True))
+    assert {base64.b64decode(one.path_bytes or "") for one in gone.files if one.kind == "delete"} == {
+        b"out\xe9.log",
+        b"sub/deep/\xff",
+        b"sub/\xe9.log",
+    }
+    assert gone.total == 3
+
+
 def test_a_new_ignore_rule_deletes_nothing(store: SnapshotStore, repo: Path) -> None:
     (repo / "out.log").write_text("1\n")
     rule = repo / ".gitignore"

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "mocha";
 import * as vscode from "vscode";
 
 import { documentUri, fileUri } from "../../../../extension/src/documents";
-import { loop } from "./loop";
+import type { Change } from "../../../../extension/src/protocol";
+import { FOLDER, loop } from "./loop";
 
 const text = async (uri: vscode.Uri) => (await vscode.workspace.openTextDocument(uri)).getText();
 
@@ -30,6 +33,23 @@ export function define(): void {
         text(fileUri({ runId, iteration, path: "work.txt", side }));
       assert.equal(await side(1, "after"), await side(2, "before"));
       assert.equal(await side(2, "after"), `${await side(2, "before")}work 2\n`);
+    });
+
+    it("of a file whose name is no text are of that file", async () => {
+      const also = join(FOLDER, "also");
+      writeFileSync(also, `printf "%s\\n" "$1" >> "$(printf 'caf\\351.txt')"\n`);
+      try {
+        const { runId, iteration } = await loop("Write what has a strange name");
+        const record = { path: "caf\ufffd.txt", pathBytes: Buffer.from("caf\xe9.txt", "latin1").toString("base64") };
+        const change: Change = { ...record, kind: "modify", added: 1, removed: 0, binary: false };
+        await vscode.commands.executeCommand("ralphLoop.showDiff", { runId, iteration: 2, change });
+        const { input } = vscode.window.tabGroups.activeTabGroup.activeTab ?? {};
+        assert.ok(input instanceof vscode.TabInputTextDiff);
+        assert.deepEqual([await text(input.original), await text(input.modified)], ["1\n", "1\n2\n"]);
+        assert.ok(iteration >= 2);
+      } finally {
+        rmSync(also);
+      }
     });
 
     it("of a loop that is not there say so", async () => {
