@@ -18,8 +18,9 @@ export interface LoopChange {
   loop: Snapshot;
 }
 
-/** The last loop whose end the person has looked at. */
+/** The last loops whose end the person has looked at: each folder has its own. */
 const SEEN = "ralphLoop.seen";
+const MOST_SEEN = 50;
 
 export class Ctx implements vscode.Disposable {
   readonly log: vscode.LogOutputChannel;
@@ -125,13 +126,17 @@ export class Ctx implements vscode.Disposable {
 
   /** Whether the person has looked at how a loop ended. */
   hasSeen(runId: string): boolean {
-    return this.extension.workspaceState.get(SEEN) === runId;
+    return this.#seen.includes(runId);
   }
 
   async markSeen(runId: string): Promise<void> {
     if (this.hasSeen(runId)) return;
-    await this.extension.workspaceState.update(SEEN, runId);
+    await this.extension.workspaceState.update(SEEN, [...this.#seen, runId].slice(-MOST_SEEN));
     this.#changed.fire(undefined);
+  }
+
+  get #seen(): string[] {
+    return this.extension.workspaceState.get<string[]>(SEEN, []);
   }
 
   /** Learns of a loop, from an answer or a notification. */

@@ -8,8 +8,9 @@ import { isActive } from "./loops";
 import { type Notice, notice } from "./notice";
 import type { NotificationLevel } from "./settings";
 
-/** Loops that ran when this window last looked. */
+/** Loops that ran when this window last looked; those of folders that have left it are forgotten in time. */
 const RUNNING = "ralphLoop.running";
+const MOST_RUNNING = 50;
 
 export class Notifier implements vscode.Disposable {
   readonly #listener: vscode.Disposable;
@@ -34,7 +35,9 @@ export class Notifier implements vscode.Disposable {
     const due = notice({ place: folder.name, before, loop, wasRunning, isLookedAt, level });
     if (due) void show(due);
     if (isActive(loop) === running.has(loop.runId)) return;
-    await state.update(RUNNING, isActive(loop) ? [loop.runId] : []);
+    if (isActive(loop)) running.add(loop.runId);
+    else running.delete(loop.runId);
+    await state.update(RUNNING, [...running].slice(-MOST_RUNNING));
   }
 }
 

@@ -5,6 +5,7 @@ import * as vscode from "vscode";
 import { codeOf } from "./refusal";
 import type { Ctx } from "./ctx";
 import { type Backend, ERRORS, type Preset } from "./protocol";
+import { iconless } from "./text";
 
 /** The chosen agent's id; undefined when the person left. */
 export async function pickAgent(ctx: Ctx): Promise<string | undefined> {
@@ -62,9 +63,9 @@ export async function pickPreset(
   const items = presets(ctx).then((all) => [
     none,
     ...all.map(({ id, title, description, source }) => ({
-      label: title,
+      label: iconless(title),
       description: source === "builtin" ? id : `${id} · ${source}`,
-      detail: description,
+      detail: iconless(description),
       id,
     })),
   ]);

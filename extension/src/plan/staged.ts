@@ -8,7 +8,7 @@ import type { Operation, Snapshot } from "../protocol";
 import { RefusedError, untrusted } from "../refusal";
 import { fileItem, treeItem } from "../tree/item";
 import { changeRow, loopRow } from "../tree/rows";
-import { count, words } from "../text";
+import { count, iconless, words } from "../text";
 
 const VIEW = "ralphLoop.staged";
 
@@ -162,7 +162,7 @@ export class StagedChanges implements vscode.TreeDataProvider<Node>, vscode.Disp
 
 async function pick(all: Staged[]): Promise<Staged | undefined> {
   const items = all.map((staged) => ({
-    label: loopRow(staged.loop, new Date()).label,
+    label: iconless(loopRow(staged.loop, new Date()).label),
     description: count(staged.operations.length, "change"),
     staged,
   }));

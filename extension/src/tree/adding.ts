@@ -8,7 +8,7 @@ import { show } from "../notify";
 import { ERRORS, type FoundRepo, type Repo } from "../protocol";
 import { codeOf, FailedError, RefusedError } from "../refusal";
 import type { LongRequests } from "../requests";
-import { count, words } from "../text";
+import { count, iconless, words } from "../text";
 import { cloneFailure } from "./failure";
 import { advance, foundWords, progressWords } from "./found";
 
@@ -89,7 +89,12 @@ export async function scanForRepositories(ctx: Ctx): Promise<void> {
 }
 
 async function choose(found: FoundRepo[], says: string): Promise<FoundRepo[]> {
-  const items = found.map((repo) => ({ label: `$(repo) ${repo.name}`, description: repo.path, picked: true, repo }));
+  const items = found.map((repo) => ({
+    label: `$(repo) ${iconless(repo.name)}`,
+    description: iconless(repo.path),
+    picked: true,
+    repo,
+  }));
   const chosen = await vscode.window.showQuickPick(items, {
     title: "Ralph Loop: Scan for Repositories",
     placeHolder: `${says} Which ones shall be listed?`,

@@ -6,7 +6,7 @@ import * as vscode from "vscode";
 import type { Ctx } from "../ctx";
 import { type Branch, ERRORS, type GitOutput, type Repo } from "../protocol";
 import { codeOf, FailedError, RefusedError, untrusted } from "../refusal";
-import { count, firstLine, words } from "../text";
+import { count, firstLine, iconless, words } from "../text";
 import { gitFailure, isBehind } from "./failure";
 import { dirtyPaths } from "./rows";
 
@@ -54,7 +54,7 @@ export async function checkout(ctx: Ctx, repo: Repo): Promise<void> {
   const items: (vscode.QuickPickItem & { branch?: Branch })[] = [create];
   for (const branch of branches)
     items.push({
-      label: `$(${branch.remote ? "cloud" : "git-branch"}) ${branch.name}`,
+      label: `$(${branch.remote ? "cloud" : "git-branch"}) ${iconless(branch.name)}`,
       description: `${branch.sha.slice(0, 8)}${branch.current ? " · current" : ""}`,
       branch,
     });
@@ -117,7 +117,7 @@ export async function removeRepository(ctx: Ctx, { repoId, name }: Repo): Promis
 async function git(ctx: Ctx, what: string, repo: Repo, run: Run): Promise<GitOutput | undefined> {
   if (!vscode.workspace.isTrusted) throw untrusted();
   const place = basename(repo.path);
-  const options = { location: vscode.ProgressLocation.Window, title: `Ralph Loop: ${what} in ${place}` };
+  const options = { location: vscode.ProgressLocation.Window, title: `Ralph Loop: ${what} in ${iconless(place)}` };
   const tryIt = (force: boolean) => vscode.window.withProgress(options, () => run(force));
   let output: GitOutput;
   try {
@@ -138,6 +138,6 @@ async function git(ctx: Ctx, what: string, repo: Repo, run: Run): Promise<GitOut
       { title: "Show Log", command: "ralphLoop.showHelperLog" },
     ]);
   }
-  vscode.window.setStatusBarMessage(`$(check) ${what} in ${place}: done`, 4_000);
+  vscode.window.setStatusBarMessage(`$(check) ${what} in ${iconless(place)}: done`, 4_000);
   return output;
 }

@@ -44,12 +44,12 @@ function facts(ctx: Ctx, loop: Snapshot): Item[] {
       description: `${count(loop.pendingContext, "hint")} for the next iteration`,
     });
   if (loop.struggle.detected)
-    items.push({ label: "$(warning) Struggling", description: loop.struggle.reasons.join(" ") });
+    items.push({ label: "$(warning) Struggling", description: iconless(loop.struggle.reasons.join(" ")) });
   if (loop.error) {
     items.unshift({
       label: "$(error) Error",
       description: iconless(firstLine(loop.error.message, 200)),
-      ...(loop.error.hint ? { detail: loop.error.hint } : {}),
+      ...(loop.error.hint ? { detail: iconless(loop.error.hint) } : {}),
       command: "showOutput",
     });
   }
@@ -83,7 +83,7 @@ function actions(loop: Snapshot | undefined): Item[] {
 function others(ctx: Ctx): Item[] {
   const items = ctx
     .others()
-    .map(({ folder, loop }) => ({ label: folder, description: sentence(loopSummary(loop).says) }));
+    .map(({ folder, loop }) => ({ label: iconless(folder), description: sentence(loopSummary(loop).says) }));
   return items.length > 0 ? [{ label: "other folders", kind: vscode.QuickPickItemKind.Separator }, ...items] : [];
 }
 

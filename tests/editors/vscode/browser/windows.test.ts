@@ -1,11 +1,13 @@
 /** Windows that are not as usual: not trusted, of several folders, or with far too much output. */
 
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { BrowserContext } from "playwright-core";
 
+import type { Snapshot } from "../../../../extension/src/protocol";
 import { Agent, agentCommand } from "../lib/agent";
 import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, HELPER, type Options, repository } from "../lib/server";
@@ -92,6 +94,39 @@ describe("in a trusted window", () => {
     one?.release();
     await window.waitForStatus(/3\/50 · done$/);
     await window.close();
+  });
+
+  test("of several folders, each loop that ended while the window was closed is told when it opens again", async () => {
+    const folders = [
+      await repository(server, "third", { "third.txt": "3\n" }),
+      await repository(server, "fourth", { "fourth.txt": "4\n" }),
+    ];
+    const agents = folders.map((folder) => new Agent(folder));
+    const workspace = join(server.home, "ends.code-workspace");
+    writeFileSync(workspace, JSON.stringify({ folders: folders.map((path) => ({ path })) }));
+    const window = await Window.open(browser, server, workspace);
+    for (const agent of agents) agent.hold();
+    await window.waitForStatus(/^\$\(sync\) Ralph$/);
+    await window.item.click();
+    await window.choose("third");
+    await window.answer("Work on the third");
+    await window.waitForStatus(/1\/50$/);
+    await window.openFile("fourth.txt");
+    await window.waitForStatus(/^\$\(sync\) Ralph$/);
+    await window.item.click();
+    await window.answer("Work on the fourth");
+    await window.waitForStatus(/1\/50$/);
+    await window.close();
+    for (const agent of agents) agent.release();
+    const statuses = () =>
+      folders.map((folder) => (JSON.parse(readFileSync(join(folder, ".ralph/state.json"), "utf8")) as Snapshot).status);
+    const deadline = Date.now() + 60_000;
+    while (statuses().some((status) => status !== "completed") && Date.now() < deadline) await sleep(50);
+    assert.deepEqual(statuses(), ["completed", "completed"]);
+    const again = await Window.open(browser, server, workspace);
+    for (const name of ["third", "fourth"]) await again.notification(`${name}: the loop is done`).waitFor();
+    await again.shot("ends");
+    await again.close();
   });
 
   test("a flood of output does not freeze it; what is left out is told, and opens in an editor", async () => {
