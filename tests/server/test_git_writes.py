@@ -120,6 +120,11 @@ def test_clone(client: Client, box: Box) -> None:
     assert [path.name for path in target.iterdir()] == ["origin"]
 
 
+def test_a_bare_repository_is_not_written(client: Client, box: Box, cloned: Path) -> None:
+    error = client.refused("git/branch", workspace=str(box.room / "bare.git"), name="other")
+    assert error.code == 1005 and "is a bare repository" in error.message
+
+
 def test_half_a_clone_of_a_killed_helper_is_cleared_away_by_the_next(shared: Box) -> None:
     client, target = shared.client(), shared.folder_of("here")
     with socket.create_server(("127.0.0.1", 0)) as silent:

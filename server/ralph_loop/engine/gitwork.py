@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ralph_loop.engine.places import workspace_path
 from ralph_loop.engine.repositories import Progress
+from ralph_loop.engine.starting import refuse_bare
 from ralph_loop.engine.tracking import store_directory
 from ralph_loop.errors import InvalidParamsError, RalphError, not_found
 from ralph_loop.git import diffs, read, write
@@ -103,6 +104,7 @@ class GitWork:
         """Refused in an untrusted folder (git runs its hooks), and while a loop runs there unless forced: it would
         pull the tree from under the agent. Cancelling ends the command."""
         place = await self._place(params.workspace)
+        refuse_bare(place, place.root)
         await self._engine.repositories.require_trust(place)
         if not params.force:
             self._engine.check_quiet(place)

@@ -45,9 +45,14 @@ async def find_place(workspace: str) -> Place:
     """The repository of a workspace. Raises InvalidParamsError, and notARepository for a bare one."""
     path = workspace_path(workspace)
     place = await asyncio.to_thread(locate, path)
+    refuse_bare(place, path)
+    return place
+
+
+def refuse_bare(place: Place, path: Path) -> None:
+    """Raises RalphError notARepository for one without a working tree."""
     if place.bare:
         raise RalphError("notARepository", f"{path} is a bare repository: it has no files to work on.", path=str(path))
-    return place
 
 
 class Starter:

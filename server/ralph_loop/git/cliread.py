@@ -81,7 +81,7 @@ def log(place: Place, env: Mapping[str, str], limit: int = 50, before: str | Non
         ids = git.run("rev-list", start).split()
         ids = ids if last in ids else git.run("rev-list", last.decode()).split()  # rewritten since the last page
         ids = ids[ids.index(last) + 1 :][: limit + 1]
-    return GitLog(commits=_commits(git, ids[:limit]), more=len(ids) > limit)
+    return shapes.log_page(_commits(git, ids), limit)
 
 
 def branches(place: Place, env: Mapping[str, str]) -> GitBranches:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pygit2
 
+from ralph_loop.git import config as git_config
 from ralph_loop.git.locate import Place
 
 # The configuration that changes what files and history look like, and who commits. Never a command.
@@ -81,10 +82,10 @@ def _kept(git_dir: Path, common_dir: Path) -> bytes:
     for file in (common_dir / "config", git_dir / "config.worktree"):
         if not file.is_file():
             continue
-        for entry in pygit2.Config(str(file)):
-            if _KEPT.fullmatch(entry.name) and entry.value is not None:
-                section, _, key = entry.name.rpartition(".")
-                value = re.sub(r'[\\"]', r"\\\g<0>", entry.value).replace("\n", "\\n").replace("\t", "\\t")
+        for name, value in git_config.items(pygit2.Config(str(file))):
+            if _KEPT.fullmatch(name) and value is not None:
+                section, _, key = name.rpartition(".")
+                value = re.sub(r'[\\"]', r"\\\g<0>", value).replace("\n", "\\n").replace("\t", "\\t")
                 lines.append(f'[{section}]\n\t{key} = "{value}"\n'.encode(errors="surrogateescape"))
     return b"".join(lines)
 

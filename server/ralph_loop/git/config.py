@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pygit2
+from pygit2.config import ConfigEntry
 from pygit2.enums import ConfigLevel
 
 # Repositories of other people are read too: libgit2 runs nothing that a repository brings, so its check of the owner,
@@ -41,9 +42,35 @@ def read_config(git_dir: Path | None, common_dir: Path | None, env: Mapping[str,
 
 def get(config: pygit2.Config, key: str, default: str = "") -> str:
     """The last value of a key; `default` when it is not set."""
-    with contextlib.suppress(KeyError):
+    try:
         return config[key] or default
-    return default
+    except KeyError:
+        return default
+    except UnicodeDecodeError:
+        found = [entry for entry in _entries(config) if entry.name == key]
+        return _value(max(reversed(found), key=lambda entry: entry.level)) or default
+
+
+def items(config: pygit2.Config) -> Iterator[tuple[str, str | None]]:
+    """Names and values as `config` has them; what is not UTF-8 in a value is as os.fsdecode has it."""
+    for entry in _entries(config):
+        yield entry.name, _value(entry)
+
+
+def _entries(config: pygit2.Config) -> Iterator[ConfigEntry]:
+    """Those with a name that is UTF-8: pygit2 cannot give others, such as of a branch, and nobody asks for them."""
+    entries = iter(config)
+    while True:
+        try:
+            yield next(entries)
+        except StopIteration:
+            return
+        except UnicodeDecodeError:
+            continue
+
+
+def _value(entry: ConfigEntry) -> str | None:
+    return None if entry.raw_value is None else os.fsdecode(entry.raw_value)
 
 
 def get_bool(config: pygit2.Config, key: str, default: bool) -> bool:

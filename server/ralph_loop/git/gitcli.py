@@ -65,7 +65,8 @@ def is_needed(place: Place, env: Mapping[str, str]) -> bool:
     if place.git_dir is None:
         return False
     config = git_config.read_config(place.git_dir, place.common_dir, env)
-    extensions = {entry.name.removeprefix("extensions.") for entry in config if entry.name.startswith("extensions.")}
+    names = [name for name, _ in git_config.items(config)]
+    extensions = {name.removeprefix("extensions.") for name in names if name.startswith("extensions.")}
     usual = (_extension(config, "objectformat", "sha1"), _extension(config, "refstorage", "files")) == ("sha1", "files")
     known = {*pygit2.settings.extensions, "refstorage", "partialclone", "worktreeconfig"}
     return not usual or not extensions <= known

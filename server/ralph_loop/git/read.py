@@ -20,7 +20,7 @@ from ralph_loop.git.indexfile import quickly_cached_tree
 from ralph_loop.git.linecount import LineCounter
 from ralph_loop.git.locate import Place
 from ralph_loop.git.scratch import ReadError, open_user, scratch
-from ralph_loop.git.shapes import HEADS, MAX_LISTED, REMOTES, Head, short, shown
+from ralph_loop.git.shapes import HEADS, MAX_LISTED, REMOTES, Head, log_page, short, shown
 from ralph_loop.git.submodules import unwanted
 from ralph_loop.protocol import Branch, Change, Commit, GitBranches, GitLog, GitStatus
 
@@ -72,12 +72,7 @@ def log(place: Place, env: Mapping[str, str], limit: int = 50, before: str | Non
     if last is not None and not any(commit.id == last for commit in walker):
         walker = iter(user.walk(last, SortMode.NONE))  # history was rewritten since the last page
         next(walker)
-    commits: list[Commit] = []
-    for commit in walker:
-        if len(commits) == limit:
-            return GitLog(commits=commits, more=True)
-        commits.append(_commit(commit))
-    return GitLog(commits=commits, more=False)
+    return log_page(map(_commit, walker), limit)
 
 
 @instead(cliread.branches)
@@ -127,7 +122,7 @@ def _upstream(user: pygit2.Repository, branch: str) -> str | None:
     """The reference that is configured as upstream, whether or not it is there: where fetching puts that branch."""
     try:
         remote, merge = user.config[f"branch.{branch}.remote"], user.config[f"branch.{branch}.merge"]
-    except KeyError:
+    except (KeyError, UnicodeError):  # not set; pygit2 has the settings of branches whose names are UTF-8
         return None
     if not remote or not merge:
         return None

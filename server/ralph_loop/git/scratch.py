@@ -146,7 +146,8 @@ def _config(config: pygit2.Config, place: Place, env: Mapping[str, str]) -> byte
     attributes = git_config.attributes_file(config, env)
     values = {key: git_config.get(config, key) for key in _COPIED}
     values |= {"core.worktree": os.fspath(place.root), "core.attributesfile": os.fspath(attributes or "/dev/null")}
-    values |= {entry.name: entry.value or "" for entry in config if re.fullmatch(r"submodule\..*\.ignore", entry.name)}
+    settings = git_config.items(config)
+    values |= {name: value or "" for name, value in settings if re.fullmatch(r"submodule\..*\.ignore", name)}
     for key, value in values.items():
         if value:
             section, _, name = key.rpartition(".")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from ralph_loop.git.locate import Place
 from ralph_loop.git.snapshot import SnapshotStore
-from ralph_loop.protocol import Change, Commit, GitStatus
+from ralph_loop.protocol import Change, Commit, GitLog, GitStatus
 
 MAX_LISTED = 5000
 """More changes of one kind than this are not listed: an answer has its limits (PROTOCOL.md)."""
 
 MAX_PATCH = 2 * 1024 * 1024
 """Files whose patch would make all of it longer are left out, and a last line says how many: bytes."""
+
+MAX_MESSAGE = 64 * 1024
+"""Longer subjects and bodies of commits are cut: characters."""
+MAX_LOG = 512 * 1024
+"""A page of the log ends before its messages are longer: characters."""
 
 HEADS, REMOTES = "refs/heads/", "refs/remotes/"
 # What a git directory holds while something is going on (gitrepository-layout(5), and git's own wt-status.c).
@@ -97,12 +102,28 @@ def commit(
     return Commit(
         sha=sha,
         parents=parents,
-        author=_decoded(name, encoding),
-        email=_decoded(email, encoding),
+        author=_cut(_decoded(name, encoding)),
+        email=_cut(_decoded(email, encoding)),
         at=_time(seconds),
-        subject=" ".join(subject.split("\n")),
-        body=body.strip("\n"),
+        subject=_cut(" ".join(subject.split("\n"))),
+        body=_cut(body.strip("\n")),
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"
+
+
+def log_page(commits: Iterable[Commit], limit: int) -> GitLog:
+    """At most `limit` commits and what an answer can hold, one at least; the next page begins after the last."""
+    page: list[Commit] = []
+    size = 0
+    for commit in commits:
+        size += len(commit.subject) + len(commit.body)
+        if len(page) == limit or (page and size > MAX_LOG):
+            return GitLog(commits=page, more=True)
+        page.append(commit)
+    return GitLog(commits=page, more=False)
 
 
 def short(reference: str | None) -> str | None:

@@ -19,7 +19,7 @@ def ignore_settings(place: Place, env: Mapping[str, str]) -> dict[bytes, str]:
     file = place.root / ".gitmodules"
     if not file.is_file():
         return {}
-    values = {entry.name: entry.value or "" for entry in pygit2.Config(os.fspath(file))}
+    values = {name: value or "" for name, value in git_config.items(pygit2.Config(os.fspath(file)))}
     config = git_config.read_config(place.git_dir, place.common_dir, env)
     found: dict[bytes, str] = {}
     for key, path in values.items():

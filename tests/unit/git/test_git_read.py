@@ -264,6 +264,41 @@ def test_commits_as_they_are(repo: Path, git: Git, env: Env) -> None:
     assert read.log(locate(repo), env, 1).commits[0].sha == sha
 
 
+def test_a_page_of_the_log_is_what_an_answer_holds(repo: Path, git: Git, env: Env, tmp_path: Path) -> None:
+    message = tmp_path / "message"
+    for size in (1_000_000, 60_000, 60_000):
+        message.write_text(f"one\n\n{'ü' * size}\n")
+        for _ in range(5):
+            git(repo, "commit", "-q", "--allow-empty", "-F", str(message))
+    place, seen = locate(repo), list[str]()
+    page = read.log(place, env, 1000)
+    while page.more:
+        assert 1 <= len(page.commits) < 15
+        assert sum(len(one.body) for one in page.commits) <= 512 * 1024
+        seen += [one.sha for one in page.commits]
+        page = read.log(place, env, 1000, page.commits[-1].sha)
+    seen += [one.sha for one in page.commits]
+    assert seen == git(repo, "rev-list", "HEAD").decode().split()
+    assert page.commits[-2].body == "ü" * 64 * 1024 + "…"
+
+
+def test_configuration_and_branches_that_are_no_text(repo: Path, git: Git, env: Env, home: Path) -> None:
+    branch = b"caf\xe9"
+    (home / ".gitconfig").write_bytes(b"[user]\n\tname = Ren\xe9\n[core]\n\texcludesFile = ~/ignor\xe9s\n")
+    (home / "ignor\udce9s").write_text("*.mine\n")
+    git(repo, "checkout", "-q", "-b", os.fsdecode(branch))
+    with (repo / ".git" / "config").open("ab") as config:
+        config.write(b'[branch "caf\xe9"]\n\tremote = .\n\tmerge = refs/heads/main\n')
+    (repo / "x.mine").write_text("ignored\n")
+    (repo / "x.yours").write_text("not ignored\n")
+    found = status(repo, env)
+    assert (found.branch, found.untracked) == ("caf\ufffd", ["x.yours"])
+    assert len(read.log(locate(repo), env).commits) == len(git(repo, "rev-list", "HEAD").split())
+    branches = read.branches(locate(repo), env).branches
+    assert [(one.name, one.current) for one in branches] == [("caf\ufffd", True), ("main", False)]
+    assert [one.path for one in diff(locate(repo), env, "HEAD", "worktree").files] == []
+
+
 def test_branches_local_and_remote(tmp_path: Path, repo: Path, git: Git, env: Env) -> None:
     git(repo, "branch", "feature/é")
     git(tmp_path, "clone", "-q", str(repo), "clone")
