@@ -317,8 +317,8 @@ class Box:
         """Everything that has to do with this box, {pid: command line}: agents by their environment or folder, guards
         by the lock they hold."""
         mine = {pid: _read(f"/proc/{pid}/cmdline").replace("\0", " ") for pid in _pids() if self._is_mine(pid)}
-        # one that ended between the two looks has no command line any more
-        return {pid: command for pid, command in mine.items() if command or self._is_mine(pid)}
+        # one that is ending has given up its memory before its files: neither a command line nor a program is left
+        return {pid: command for pid, command in mine.items() if command or _link(f"/proc/{pid}/exe")}
 
     def guards(self) -> list[int]:
         return [pid for pid, command in self.processes().items() if "agents.guard" in command]
