@@ -28,6 +28,21 @@ after(async () => {
   await closeBrowser(browser);
 });
 
+/** A workspace file of these folders. */
+function workspaceOf(server: CodeServer, name: string, folders: string[]): string {
+  const workspace = join(server.home, `${name}.code-workspace`);
+  writeFileSync(workspace, JSON.stringify({ folders: folders.map((path) => ({ path })) }));
+  return workspace;
+}
+
+async function startInOneOfSeveral(window: Window, folder: string): Promise<void> {
+  await window.waitForStatus(/^\$\(sync\) Ralph$/);
+  await window.item.click();
+  await window.choose(folder);
+  await window.answer(`Work on ${folder}`);
+  await window.waitForStatus(/1\/50$/);
+}
+
 describe("a workspace that is not trusted", () => {
   test("has no loop, and says why and what to do", async () => {
     const server = await CodeServer.start({ ...OPTIONS, workspaceTrust: true });
@@ -66,16 +81,10 @@ describe("in a trusted window", () => {
       await repository(server, "two", { "second.txt": "2\n" }),
     ];
     const [one, two] = folders.map((folder) => new Agent(folder));
-    const workspace = join(server.home, "both.code-workspace");
-    writeFileSync(workspace, JSON.stringify({ folders: folders.map((path) => ({ path })) }));
-    const window = await Window.open(browser, server, workspace);
+    const window = await Window.open(browser, server, workspaceOf(server, "both", folders));
     one?.hold();
     two?.hold();
-    await window.waitForStatus(/^\$\(sync\) Ralph$/);
-    await window.item.click();
-    await window.choose("one");
-    await window.answer("Work on one");
-    await window.waitForStatus(/1\/50$/);
+    await startInOneOfSeveral(window, "one");
 
     await window.openFile("second.txt");
     await window.waitForStatus(/^\$\(sync\) Ralph$/);
@@ -102,15 +111,10 @@ describe("in a trusted window", () => {
       await repository(server, "fourth", { "fourth.txt": "4\n" }),
     ];
     const agents = folders.map((folder) => new Agent(folder));
-    const workspace = join(server.home, "ends.code-workspace");
-    writeFileSync(workspace, JSON.stringify({ folders: folders.map((path) => ({ path })) }));
+    const workspace = workspaceOf(server, "ends", folders);
     const window = await Window.open(browser, server, workspace);
     for (const agent of agents) agent.hold();
-    await window.waitForStatus(/^\$\(sync\) Ralph$/);
-    await window.item.click();
-    await window.choose("third");
-    await window.answer("Work on the third");
-    await window.waitForStatus(/1\/50$/);
+    await startInOneOfSeveral(window, "third");
     await window.openFile("fourth.txt");
     await window.waitForStatus(/^\$\(sync\) Ralph$/);
     await window.item.click();
