@@ -43,9 +43,7 @@ run: setup ## run a loop with the demo agent (REPO=… AGENT=… PROMPT=… for 
 	@$(BIN)/ralph-loop demo --in "$(CURDIR)/.run" $(if $(REPO),--repo "$(REPO)") $(if $(AGENT),--agent "$(AGENT)") $(if $(PROMPT),--prompt "$(PROMPT)")
 
 # -------------------------------------------------------------------------------------------------------------- test
-# side by side: one waits for the network or for a window while the other works
-test: packages ## every check and every test
-	@$(MAKE) --no-print-directory --jobs=2 PYTHON_SAYS='2>&1 | sed -u "s/^/python │ /"' check test-python test-editors
+test: packages check test-python test-editors ## every check and every test
 
 packages: ## the system's packages that the tests need (Debian, as root)
 	@.ci/packages
@@ -64,7 +62,7 @@ PYTHON_TESTS := -n 4 --dist loadfile --no-loadscope-reorder tests/server tests/u
 
 test-python: setup ## the helper and the terminal
 	@mkdir -p $(PASSED) && rm -f $(PASSED)/python
-	$(PYTEST) $(PYTHON_TESTS) $(PYTHON_SAYS)
+	$(PYTEST) $(PYTHON_TESTS)
 	@touch $(PASSED)/python
 
 test-editors: packages setup $(VSIX) ## VS Code in a browser, Neovim, Emacs

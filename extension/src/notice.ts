@@ -12,6 +12,14 @@ export interface Notice {
   buttons: Button[];
 }
 
+const MOST_RUNNING = 50;
+
+/** The runs that are known to be active, after a loop of any folder was heard of; the oldest are forgotten. */
+export function stillRunning(running: string[], loop: Snapshot): string[] {
+  const others = running.filter((runId) => runId !== loop.runId);
+  return isActive(loop) ? [...others, loop.runId].slice(-MOST_RUNNING) : others;
+}
+
 export interface Occasion {
   /** Name of the folder. */
   place: string;

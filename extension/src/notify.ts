@@ -5,12 +5,11 @@ import * as vscode from "vscode";
 import { inert } from "./asks/render";
 import type { Ctx, LoopChange } from "./ctx";
 import { isActive } from "./loops";
-import { type Notice, notice } from "./notice";
+import { type Notice, notice, stillRunning } from "./notice";
 import type { NotificationLevel } from "./settings";
 
 /** Loops that ran when this window last looked; those of folders that have left it are forgotten in time. */
 const RUNNING = "ralphLoop.running";
-const MOST_RUNNING = 50;
 
 export class Notifier implements vscode.Disposable {
   readonly #listener: vscode.Disposable;
@@ -27,17 +26,14 @@ export class Notifier implements vscode.Disposable {
 
   async #heard({ folder, before, loop }: LoopChange): Promise<void> {
     const state = this.ctx.extension.workspaceState;
-    const running = new Set(state.get<string[]>(RUNNING, []));
-    const wasRunning = before ? isActive(before) : running.has(loop.runId);
+    const running = state.get<string[]>(RUNNING, []);
+    const wasRunning = before ? isActive(before) : running.includes(loop.runId);
     const level = vscode.workspace.getConfiguration("ralphLoop").get<NotificationLevel>("notifications", "important");
     // a loop that ended while the window was closed was not looked at either
     const isLookedAt = vscode.window.state.focused && before !== undefined;
     const due = notice({ place: folder.name, before, loop, wasRunning, isLookedAt, level });
     if (due) void show(due);
-    if (isActive(loop) === running.has(loop.runId)) return;
-    if (isActive(loop)) running.add(loop.runId);
-    else running.delete(loop.runId);
-    await state.update(RUNNING, [...running].slice(-MOST_RUNNING));
+    if (isActive(loop) !== running.includes(loop.runId)) await state.update(RUNNING, stillRunning(running, loop));
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { notice, type Occasion } from "../../../extension/src/notice";
+import { notice, type Occasion, stillRunning } from "../../../extension/src/notice";
 import { ERRORS } from "../../../extension/src/protocol";
 import { refusal, RefusedError } from "../../../extension/src/refusal";
 import { loop } from "./sample";
@@ -128,4 +128,15 @@ test("refusals say what to do", () => {
     buttons: [],
   });
   assert.equal(refusal("odd").message, "odd");
+});
+
+test("the loops of several folders are remembered beside each other until each has ended", () => {
+  const [one, two] = [loop({ runId: "run_1" }), loop({ runId: "run_2" })];
+  const both = stillRunning(stillRunning([], one), two);
+  assert.deepEqual(both, ["run_1", "run_2"]);
+  assert.deepEqual(stillRunning(both, { ...one, status: "completed" }), ["run_2"]);
+  assert.deepEqual(stillRunning(["run_2"], { ...one, status: "completed" }), ["run_2"]);
+  let many: string[] = [];
+  for (let n = 0; n < 60; n++) many = stillRunning(many, { ...one, runId: `run_${n}` });
+  assert.deepEqual([many.length, many.at(-1)], [50, "run_59"]);
 });

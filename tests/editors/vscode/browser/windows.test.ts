@@ -1,13 +1,11 @@
 /** Windows that are not as usual: not trusted, of several folders, or with far too much output. */
 
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { BrowserContext } from "playwright-core";
 
-import type { Snapshot } from "../../../../extension/src/protocol";
 import { Agent, agentCommand } from "../lib/agent";
 import { closeBrowser, launchBrowser } from "../lib/browser";
 import { CodeServer, HELPER, type Options, repository } from "../lib/server";
@@ -27,21 +25,6 @@ before(async () => {
 after(async () => {
   await closeBrowser(browser);
 });
-
-/** A workspace file of these folders. */
-function workspaceOf(server: CodeServer, name: string, folders: string[]): string {
-  const workspace = join(server.home, `${name}.code-workspace`);
-  writeFileSync(workspace, JSON.stringify({ folders: folders.map((path) => ({ path })) }));
-  return workspace;
-}
-
-async function startInOneOfSeveral(window: Window, folder: string): Promise<void> {
-  await window.waitForStatus(/^\$\(sync\) Ralph$/);
-  await window.item.click();
-  await window.choose(folder);
-  await window.answer(`Work on ${folder}`);
-  await window.waitForStatus(/1\/50$/);
-}
 
 describe("a workspace that is not trusted", () => {
   test("has no loop, and says why and what to do", async () => {
@@ -81,10 +64,16 @@ describe("in a trusted window", () => {
       await repository(server, "two", { "second.txt": "2\n" }),
     ];
     const [one, two] = folders.map((folder) => new Agent(folder));
-    const window = await Window.open(browser, server, workspaceOf(server, "both", folders));
+    const workspace = join(server.home, "both.code-workspace");
+    writeFileSync(workspace, JSON.stringify({ folders: folders.map((path) => ({ path })) }));
+    const window = await Window.open(browser, server, workspace);
     one?.hold();
     two?.hold();
-    await startInOneOfSeveral(window, "one");
+    await window.waitForStatus(/^\$\(sync\) Ralph$/);
+    await window.item.click();
+    await window.choose("one");
+    await window.answer("Work on one");
+    await window.waitForStatus(/1\/50$/);
 
     await window.openFile("second.txt");
     await window.waitForStatus(/^\$\(sync\) Ralph$/);
@@ -103,34 +92,6 @@ describe("in a trusted window", () => {
     one?.release();
     await window.waitForStatus(/3\/50 · done$/);
     await window.close();
-  });
-
-  test("of several folders, each loop that ended while the window was closed is told when it opens again", async () => {
-    const folders = [
-      await repository(server, "third", { "third.txt": "3\n" }),
-      await repository(server, "fourth", { "fourth.txt": "4\n" }),
-    ];
-    const agents = folders.map((folder) => new Agent(folder));
-    const workspace = workspaceOf(server, "ends", folders);
-    const window = await Window.open(browser, server, workspace);
-    for (const agent of agents) agent.hold();
-    await startInOneOfSeveral(window, "third");
-    await window.openFile("fourth.txt");
-    await window.waitForStatus(/^\$\(sync\) Ralph$/);
-    await window.item.click();
-    await window.answer("Work on the fourth");
-    await window.waitForStatus(/1\/50$/);
-    await window.close();
-    for (const agent of agents) agent.release();
-    const statuses = () =>
-      folders.map((folder) => (JSON.parse(readFileSync(join(folder, ".ralph/state.json"), "utf8")) as Snapshot).status);
-    const deadline = Date.now() + 60_000;
-    while (statuses().some((status) => status !== "completed") && Date.now() < deadline) await sleep(50);
-    assert.deepEqual(statuses(), ["completed", "completed"]);
-    const again = await Window.open(browser, server, workspace);
-    for (const name of ["third", "fourth"]) await again.notification(`${name}: the loop is done`).waitFor();
-    await again.shot("ends");
-    await again.close();
   });
 
   test("a flood of output does not freeze it; what is left out is told, and opens in an editor", async () => {
