@@ -89,6 +89,24 @@ def test_branches_and_a_reset_that_can_be_undone(client: Client, box: Box, trust
     assert "git stash" in done["stdout"]
 
 
+def test_a_branch_of_a_remote_is_checked_out_as_one_that_follows_it(client: Client, box: Box, trusted: Path) -> None:
+    work = str(trusted)
+    for name in ("topic", "deep/topic"):
+        box.git(box.room / "bare.git", "branch", name)
+    box.git(trusted, "fetch", "-q")
+    for name in ("topic", "deep/topic"):
+        assert client("git/checkout", workspace=work, branch=f"origin/{name}")["exitCode"] == 0
+        status = client("git/status", workspace=work)
+        assert (status["branch"], status["upstream"], status["detached"]) == (name, f"origin/{name}", False)
+    again = client("git/checkout", workspace=work, branch="origin/topic")
+    assert again["exitCode"] != 0
+    assert "already exists" in again["stderr"]
+    assert client("git/status", workspace=work)["branch"] == "deep/topic"
+    box.git(trusted, "branch", "origin/deep/topic", "main")  # a local one of that name comes first
+    assert client("git/checkout", workspace=work, branch="origin/deep/topic")["exitCode"] == 0
+    assert client("git/status", workspace=work)["branch"] == "origin/deep/topic"
+
+
 def test_an_untrusted_folder_is_refused(client: Client, cloned: Path) -> None:
     error = client.refused("git/push", workspace=str(cloned))
     assert (error.code, error.data["path"]) == (1014, str(cloned))

@@ -51,6 +51,18 @@ def test_add_list_remove(client: Client, box: Box) -> None:
     assert listed(client, box.room)[str(plain)]["missing"] is True
 
 
+def test_what_was_done_in_a_folder_that_is_gone_can_still_be_listed(client: Client, box: Box, repo: Path) -> None:
+    run = client("start", workspace=str(repo), prompt="x", config=shell(f"echo '{DONE}'"))["runId"]
+    client.settled(run, "completed")
+    repo.rename(repo.with_name("moved"))
+    for workspace in (str(repo), repo.as_uri()):
+        assert [loop["runId"] for loop in client("list", workspace=workspace)["loops"]] == [run]
+        assert [session["title"] for session in client("sessions/list", workspace=workspace)["sessions"]] == ["x"]
+    assert client.refused("start", workspace=str(repo), prompt="x").code == INVALID_PARAMS
+    client("repos/remove", repoId=listed(client, box.room)[str(repo)]["repoId"])
+    assert client.refused("list", workspace=str(repo)).code == INVALID_PARAMS  # a folder that nobody knows is a mistake
+
+
 def test_a_loop_registers_its_repository(client: Client, box: Box, repo: Path) -> None:
     config = {**shell(f"echo '{DONE}'"), "iterationDelayMs": 3_600_000, "minIterations": 2}
     started = client("start", workspace=str(repo), prompt="x", config=config)

@@ -28,6 +28,11 @@ export async function commit(ctx: Ctx, repo: Repo): Promise<void> {
   const status = await ctx.connection.request("ralph/git/status", { workspace });
   const paths = dirtyPaths(status);
   if (paths.length === 0) throw new RefusedError(`There is nothing to commit in ${name}.`);
+  // adding them would call them resolved, with their markers in them
+  if (status.conflicts.length > 0)
+    throw new RefusedError(
+      `${count(status.conflicts.length, "file")} in ${name} ${status.conflicts.length === 1 ? "has" : "have"} conflicts (${firstLine(status.conflicts.join(", "), 200)}). Resolve and stage them, then commit.`,
+    );
   const all = status.staged.length === 0;
   const message = await vscode.window.showInputBox({
     title: `Ralph Loop: Commit in ${name}`,

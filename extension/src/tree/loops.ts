@@ -7,7 +7,7 @@ import type { Change, IterationRecord, Repo } from "../protocol";
 import { words } from "../text";
 import { fileItem, treeItem } from "./item";
 import { type PlacedLoop, Placing } from "./placing";
-import { changeRow, iterationRow, loopRow, placeOf, type Row } from "./rows";
+import { changeRow, iterationRow, loopRow, pastRow, placeOf, type Row } from "./rows";
 
 const PAGE = 30;
 
@@ -75,8 +75,7 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
       case "repository": {
         const { repo, place } = node;
         const isOpen = (vscode.workspace.workspaceFolders ?? []).some(({ uri }) => uri.fsPath === repo.path);
-        const row: Row = { label: repo.name, description: place, tooltip: repo.path, icon: "repo", context: "past" };
-        return treeItem(repo.repoId, row, repo.missing ? None : isOpen ? Expanded : Collapsed);
+        return treeItem(repo.repoId, pastRow(repo, place), isOpen ? Expanded : Collapsed);
       }
       case "iteration": {
         const state = (node.record.files ?? []).length > 0 || node.record.tracking ? Collapsed : None;

@@ -17,6 +17,8 @@ export interface Row {
   context: string;
 }
 
+const GONE = "the folder is gone";
+
 const ITERATION_ICONS: Record<IterationRecord["status"], [string, string?]> = {
   running: ["sync~spin"],
   completed: ["check", "testing.iconPassed"],
@@ -103,13 +105,24 @@ export function placeOf(repo: Repo, all: readonly Repo[]): string {
 /** `place` is what `placeOf` says. */
 export function repoRow(repo: Repo, place: string, status: GitStatus | undefined, loop: Snapshot | undefined): Row {
   const icon = loop && isActive(loop) ? loopIcon(loop, loopSummary(loop).text)[0] : "repo";
-  const says = repo.missing ? "the folder is gone" : repo.git ? gitWords(status, repo.branch) : "no git repository";
+  const says = repo.missing ? GONE : repo.git ? gitWords(status, repo.branch) : "no git repository";
   return {
     label: repo.name,
     description: [place, says].filter(Boolean).join("  "),
     tooltip: [repo.path, ...(repo.trusted ? [] : ["Not trusted: only loops that a person starts"])].join("\n"),
     icon: repo.missing ? "warning" : icon,
     context: ["repository", repo.missing ? "missing" : "here", ...(repo.git && !repo.missing ? ["git"] : [])].join(" "),
+  };
+}
+
+/** What the past loops of a repository stand under; they are there also when its folder is not. */
+export function pastRow(repo: Repo, place: string): Row {
+  return {
+    label: repo.name,
+    description: [place, repo.missing ? GONE : ""].filter(Boolean).join("  "),
+    tooltip: repo.path,
+    icon: repo.missing ? "warning" : "repo",
+    context: "past",
   };
 }
 

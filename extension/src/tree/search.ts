@@ -18,6 +18,7 @@ export async function search(ctx: Ctx): Promise<void> {
   pick.title = "Ralph Loop: Search History";
   pick.placeholder = "Words in prompts, messages, errors and output of all loops";
   let timer: NodeJS.Timeout | undefined;
+  let shown = "";
   const look = async () => {
     const text = pick.value.trim();
     if (!text) {
@@ -27,7 +28,9 @@ export async function search(ctx: Ctx): Promise<void> {
     pick.busy = true;
     try {
       const { hits } = await ctx.connection.request("ralph/search", { text, limit: 50 });
-      if (pick.value.trim() === text) pick.items = hits.length > 0 ? hits.map(hitItem) : [nothing(text)];
+      if (pick.value.trim() !== text) return;
+      pick.items = hits.length > 0 ? hits.map(hitItem) : [nothing(text)];
+      shown = text;
     } catch (error) {
       pick.items = [{ label: `$(error) ${words(error)}`, alwaysShow: true }];
     } finally {
@@ -40,7 +43,13 @@ export async function search(ctx: Ctx): Promise<void> {
       timer = setTimeout(() => void look(), PAUSE_MS);
     });
     pick.onDidAccept(() => {
-      resolve(pick.activeItems[0]?.hit);
+      const hit = pick.activeItems[0]?.hit;
+      if (hit && shown === pick.value.trim()) {
+        resolve(hit);
+        return;
+      }
+      clearTimeout(timer); // Enter came before what is asked for was found
+      void look();
     });
     pick.onDidHide(() => {
       resolve(undefined);
@@ -62,7 +71,7 @@ export function hitItem(hit: SearchHit): Item {
 }
 
 function nothing(text: string): Item {
-  return { label: `Nothing found for “${text}”`, alwaysShow: true };
+  return { label: `Nothing found for “${iconless(text)}”`, alwaysShow: true };
 }
 
 /** Output where it was found, else the loop's history. */

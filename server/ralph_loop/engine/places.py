@@ -11,7 +11,7 @@ from ralph_loop.errors import InvalidParamsError
 
 def workspace_path(text: str, key: str = "workspace") -> Path:
     """The folder, symlinks resolved. Raises InvalidParamsError naming `key`."""
-    path = Path(from_uri(text, key) if text[:5].lower() == "file:" else text)
+    path = Path(from_uri(text, key) if is_uri(text) else text)
     if not path.is_absolute():
         raise InvalidParamsError(key, f"{text!r} is neither an absolute path nor a file: URI")
     try:
@@ -24,6 +24,10 @@ def workspace_path(text: str, key: str = "workspace") -> Path:
     except UnicodeEncodeError:
         raise InvalidParamsError(key, f"{text!r} has a name that is not UTF-8; rename the folder") from None
     return resolved
+
+
+def is_uri(text: str) -> bool:
+    return text[:5].lower() == "file:"
 
 
 def from_uri(uri: str, key: str) -> str:

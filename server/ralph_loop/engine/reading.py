@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ralph_loop import protocol as p
 from ralph_loop.engine import presets as preset_files
-from ralph_loop.engine import settings
+from ralph_loop.engine import repositories, settings
 from ralph_loop.engine.client import Client
 from ralph_loop.engine.engine import Engine
 from ralph_loop.engine.starting import find_place
@@ -47,8 +47,7 @@ async def list_loops(engine: Engine, params: p.ListParams) -> list[p.Snapshot]:
     """Newest first; one more than `limit` when there are more."""
     repo_id = None
     if params.workspace is not None:
-        place = await find_place(params.workspace)
-        repo = await repos.by_key(engine.database, str(place.key))
+        repo = await repositories.known(engine.database, params.workspace)
         if repo is None:
             return []
         repo_id = repo.id

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ralph_loop.engine import cloning
-from ralph_loop.engine.places import workspace_path
+from ralph_loop.engine.places import from_uri, is_uri, workspace_path
 from ralph_loop.engine.scanning import scan
 from ralph_loop.engine.starting import find_place
 from ralph_loop.errors import InvalidParamsError, RalphError, invalid_state, not_found
@@ -20,7 +20,7 @@ from ralph_loop.git.head import current_branch
 from ralph_loop.git.locate import Place, locate
 from ralph_loop.protocol import IDLE, FoundRepo, Repo, ReposAddParams, ReposScanParams, ReposTrustParams
 from ralph_loop.store import loops, repos
-from ralph_loop.store.database import Writer
+from ralph_loop.store.database import Database, Writer
 from ralph_loop.waiting import complete
 
 if TYPE_CHECKING:
@@ -34,6 +34,19 @@ class Progress(Protocol):
     """Where long work tells how far it is."""
 
     def report(self, message: str, percentage: int | None = None) -> None: ...
+
+
+async def known(database: Database, workspace: str) -> repos.RepoRow | None:
+    """The row of a workspace's repository. One whose folder is gone is known by the path it is listed with, so that
+    what was done in it can still be read. Raises InvalidParamsError, and RalphError notARepository for a bare one."""
+    try:
+        place = await find_place(workspace)
+    except InvalidParamsError:
+        row = await repos.by_path(database, from_uri(workspace, "workspace") if is_uri(workspace) else workspace)
+        if row is None:
+            raise
+        return row
+    return await repos.by_key(database, str(place.key))
 
 
 class Repositories:

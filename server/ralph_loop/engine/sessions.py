@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ralph_loop.engine import repositories
 from ralph_loop.engine.starting import find_place
 from ralph_loop.errors import invalid_state, not_found
 from ralph_loop.protocol import ACTIVE, IDLE, Session, SessionDetail, SessionsCreateParams, SessionsListParams
@@ -24,8 +25,7 @@ class Sessions:
         """Newest first; one more than `limit` when there are more."""
         repo_id = None
         if params.workspace is not None:
-            place = await find_place(params.workspace)
-            repo = await repos.by_key(self._engine.database, str(place.key))
+            repo = await repositories.known(self._engine.database, params.workspace)
             if repo is None:
                 return []
             repo_id = repo.id

@@ -15,7 +15,7 @@ from ralph_loop.agents.base import Adapter, AgentNotFoundError, resolve
 from ralph_loop.engine import config as configuration
 from ralph_loop.engine import loopfile, presets
 from ralph_loop.engine.client import Client
-from ralph_loop.engine.places import workspace_path
+from ralph_loop.engine.places import from_uri, is_uri, workspace_path
 from ralph_loop.engine.prompt import check_template
 from ralph_loop.engine.rotation import entries
 from ralph_loop.engine.settings import Settings
@@ -274,7 +274,7 @@ def _resolve_inside(workspace: Path, root: Path, name: str, key: str) -> Path:
     if len(os.fsencode(name)) >= _PATH_MAX or any(len(os.fsencode(part)) > _NAME_MAX for part in name.split("/")):
         raise not_found(key.removeprefix("config."), name, "No file can have such a long name.")
     if _is_absolute(name):
-        path = Path(name) if Path(name).is_absolute() else _uri_path(name, key)
+        path = Path(from_uri(name, key) if is_uri(name) else name)
         if not path.is_file():
             raise not_found(key.removeprefix("config."), name)
         return path
@@ -287,13 +287,7 @@ def _resolve_inside(workspace: Path, root: Path, name: str, key: str) -> Path:
 
 
 def _is_absolute(name: str) -> bool:
-    return name[:5].lower() == "file:" or Path(name).is_absolute()
-
-
-def _uri_path(uri: str, key: str) -> Path:
-    from ralph_loop.engine.places import from_uri
-
-    return Path(from_uri(uri, key))
+    return is_uri(name) or Path(name).is_absolute()
 
 
 def _invalid_prompt(path: Path, line: int, column: int, problem: str) -> RalphError:

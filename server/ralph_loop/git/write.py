@@ -58,11 +58,14 @@ async def push(git: Git) -> GitOutput:
 
 
 async def checkout(git: Git, branch: str) -> GitOutput:
-    """Switches to a branch; to a new one, when only a remote has it. Raises BadNameError.
+    """Switches to a branch; to a new one that follows it, when it is a remote's. Raises BadNameError.
 
-    Refused where an ignored file is in the way: git alone would overwrite it.
+    Git alone would leave every branch for `origin/topic`, and overwrite an ignored file that is in the way.
     """
-    return _output(await git.run("checkout", "--no-overwrite-ignore", _name(branch, "branch"), "--"))
+    name, quiet = _name(branch, "branch"), attrs.evolve(git, on_output=None)
+    found = await quiet.run("for-each-ref", "--format=%(refname)", "--", f"refs/heads/{name}", f"refs/remotes/{name}")
+    follow = ["--track"] if found.text.splitlines() == [f"refs/remotes/{name}"] else []
+    return _output(await git.run("checkout", "--no-overwrite-ignore", *follow, name, "--"))
 
 
 async def branch(git: Git, name: str, start: str | None = None) -> GitOutput:

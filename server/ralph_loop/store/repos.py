@@ -64,6 +64,12 @@ async def by_key(database: Database, key: str) -> RepoRow | None:
     return _repo(row) if row else None
 
 
+async def by_path(database: Database, path: str) -> RepoRow | None:
+    """The newest of those that are listed at this path."""
+    row = await database.row("SELECT * FROM repos WHERE path = ? AND listed ORDER BY created_at DESC LIMIT 1", (path,))
+    return _repo(row) if row else None
+
+
 async def by_id(database: Database, repo_id: str) -> RepoRow | None:
     row = await database.row("SELECT * FROM repos WHERE id = ?", (repo_id,))
     return _repo(row) if row else None

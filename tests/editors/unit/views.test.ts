@@ -9,6 +9,7 @@ import {
   gitWords,
   iterationRow,
   loopRow,
+  pastRow,
   placeOf,
   repoRow,
 } from "../../../extension/src/tree/rows";
@@ -103,6 +104,8 @@ test("a repository says its branch, its distance to the remote, and what is chan
   assert.equal(gitWords({ ...DETACHED, detached: true }), "01234567");
   const row = repoRow(REPO, "", status(), loop());
   assert.deepEqual([row.label, row.icon, row.context], ["shop", "sync~spin", "repository here git"]);
+  assert.equal(pastRow(REPO, "").description, "");
+  assert.equal(pastRow({ ...REPO, missing: true }, "old").description, "old  the folder is gone");
   const gone = repoRow({ ...REPO, missing: true }, "old", undefined, undefined);
   assert.deepEqual(
     [gone.description, gone.icon, gone.context],

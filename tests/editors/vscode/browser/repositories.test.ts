@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -120,6 +120,22 @@ describe("a repository with a remote", () => {
     await window.repositoryRow(/shop.*topic/).waitFor();
     assert.equal(await git(server, agent.folder, "branch", "--show-current"), "topic");
   });
+
+  test("commits no file with conflicts in it", async () => {
+    await git(server, agent.folder, "checkout", "-q", "-b", "theirs", "main");
+    writeFileSync(join(agent.folder, "README.md"), "theirs\n");
+    await git(server, agent.folder, "commit", "-q", "-a", "-m", "theirs");
+    await git(server, agent.folder, "checkout", "-q", "-b", "ours", "main");
+    writeFileSync(join(agent.folder, "README.md"), "ours\n");
+    await git(server, agent.folder, "commit", "-q", "-a", "-m", "ours");
+    await assert.rejects(git(server, agent.folder, "merge", "-q", "theirs"));
+    await window.act(window.repositoryRow("shop"), "Commit…");
+    await window.notification("1 file in shop has conflicts (README.md). Resolve and stage").waitFor();
+    await window.shot("commit-conflicts");
+    assert.equal(await git(server, agent.folder, "diff", "--name-only", "--diff-filter=U"), "README.md");
+    await git(server, agent.folder, "merge", "--abort");
+    await git(server, agent.folder, "checkout", "-q", "topic");
+  });
 });
 
 describe("cloning a repository", () => {
@@ -144,6 +160,18 @@ describe("cloning a repository", () => {
       Boolean,
     );
     assert.ok(!existsSync(join(agent.folder, "work.txt")));
+  });
+
+  test("does not take its past loops along when its folder goes", async () => {
+    const [folder, away] = [join(server.home, "clones/shop"), join(server.home, "clones/moved")];
+    renameSync(folder, away);
+    await window.command("Ralph Loop: Refresh Loops");
+    await window.expand("the folder is gone");
+    await window.row("Work in the clone").waitFor();
+    await window.shot("loops-folder-gone");
+    renameSync(away, folder);
+    await window.command("Ralph Loop: Refresh Loops");
+    await window.row("the folder is gone").waitFor({ state: "detached" });
   });
 
   test("that fails says why in git's words, and what is there already stays", async () => {

@@ -142,7 +142,7 @@ describe("the views", () => {
       (lines) => lines.some((line) => line.includes("Plan it first")),
     );
     await window.command("Ralph Loop: Search History");
-    await window.type("again");
+    await window.answer("again"); // Enter at once: it waits for what is found
     await window.rows().filter({ hasText: "Plan it again" }).first().waitFor();
     await window.shot("search");
     await window.page.keyboard.press("Escape");
