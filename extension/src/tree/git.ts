@@ -12,6 +12,21 @@ import { dirtyPaths } from "./rows";
 
 type Run = (force: boolean) => Promise<GitOutput>;
 
+/** Refuses before anything is asked: git runs what a repository contains, and rows may be older than what they show. */
+export async function requireUsable(ctx: Ctx, { repoId, name, path }: Repo): Promise<void> {
+  if (!vscode.workspace.isTrusted) throw untrusted();
+  const { repos } = await ctx.connection.request("ralph/repos/list", {});
+  const repo = repos.find((other) => other.repoId === repoId);
+  if (!repo) throw new RefusedError(`${name} is not in the list any more.`);
+  if (repo.missing)
+    throw new RefusedError(`The folder of ${name} is gone (${path}). Put it back, or remove it from the list.`);
+  if (!repo.trusted)
+    throw new RefusedError(
+      `${name} is not trusted, and git would run what it contains. Open it in a window and trust it there; then try again.`,
+      [{ title: "Open in New Window", command: "ralphLoop.repository.open", arguments: [{ repo }] }],
+    );
+}
+
 export async function pull(ctx: Ctx, repo: Repo): Promise<void> {
   const workspace = repo.path;
   await git(ctx, "Pull", repo, (force) => ctx.connection.request("ralph/git/pull", { workspace, force }));
@@ -91,6 +106,7 @@ export async function checkout(ctx: Ctx, repo: Repo): Promise<void> {
 export async function reset(ctx: Ctx, repo: Repo): Promise<void> {
   const { path: workspace, name } = repo;
   const status = await ctx.connection.request("ralph/git/status", { workspace });
+  if (status.unborn) throw new RefusedError(`There is no commit in ${name} yet to reset to.`);
   const n = dirtyPaths(status).length;
   const confirm = "Reset";
   const chosen = await vscode.window.showWarningMessage(
@@ -120,7 +136,6 @@ export async function removeRepository(ctx: Ctx, { repoId, name }: Repo): Promis
 
 /** Runs git, and once more by force if a person wants so although a loop works there. */
 async function git(ctx: Ctx, what: string, repo: Repo, run: Run): Promise<GitOutput | undefined> {
-  if (!vscode.workspace.isTrusted) throw untrusted();
   const place = basename(repo.path);
   const options = { location: vscode.ProgressLocation.Window, title: `Ralph Loop: ${what} in ${iconless(place)}` };
   const tryIt = (force: boolean) => vscode.window.withProgress(options, () => run(force));

@@ -9,6 +9,7 @@ import { iconless, moment, words } from "../text";
 
 /** After the last key: a search for each letter would only be thrown away. */
 const PAUSE_MS = 200;
+const LIMIT = 50;
 
 type Item = vscode.QuickPickItem & { hit?: SearchHit };
 
@@ -27,9 +28,9 @@ export async function search(ctx: Ctx): Promise<void> {
     }
     pick.busy = true;
     try {
-      const { hits } = await ctx.connection.request("ralph/search", { text, limit: 50 });
+      const { hits } = await ctx.connection.request("ralph/search", { text, limit: LIMIT });
       if (pick.value.trim() !== text) return;
-      pick.items = hits.length > 0 ? hits.map(hitItem) : [nothing(text)];
+      pick.items = hits.length > 0 ? [...hits.map(hitItem), ...rest(hits)] : [nothing(text)];
       shown = text;
     } catch (error) {
       pick.items = [{ label: `$(error) ${words(error)}`, alwaysShow: true }];
@@ -68,6 +69,11 @@ export function hitItem(hit: SearchHit): Item {
     alwaysShow: true, // the helper has matched it already
     hit,
   };
+}
+
+function rest(hits: SearchHit[]): Item[] {
+  if (hits.length < LIMIT) return [];
+  return [{ label: `Only the first ${LIMIT} are shown. More words find fewer.`, alwaysShow: true }];
 }
 
 function nothing(text: string): Item {

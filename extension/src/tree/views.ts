@@ -9,7 +9,7 @@ import { RefusedError } from "../refusal";
 import type { Starter } from "../start";
 import { openDocument } from "../views/pages";
 import { addRepository, cloneRepository, scanForRepositories } from "./adding";
-import { checkout, commit, pull, push, removeRepository, reset } from "./git";
+import { checkout, commit, pull, push, removeRepository, requireUsable, reset } from "./git";
 import { type LoopNode, LoopsView } from "./loops";
 import { RepositoriesView, type RepoNode } from "./repositories";
 import { search } from "./search";
@@ -69,11 +69,18 @@ export class Views implements vscode.Disposable {
       "repository.commit": this.#git(commit),
       "repository.checkout": this.#git(checkout),
       "repository.reset": this.#git(reset),
-      "repository.remove": this.#git(removeRepository),
+      "repository.remove": this.#row(removeRepository),
     };
   }
 
   #git(run: (ctx: Ctx, repo: Repo) => Promise<void>): Command {
+    return this.#row(async (ctx, repo) => {
+      await requireUsable(ctx, repo);
+      await run(ctx, repo);
+    });
+  }
+
+  #row(run: (ctx: Ctx, repo: Repo) => Promise<void>): Command {
     return (node: RepoNode | undefined) => {
       if (!node) throw new RefusedError("Choose a repository in the view Repositories.");
       return this.#after(run(this.ctx, node.repo));

@@ -8,8 +8,8 @@ import { DOCUMENTS, documentTarget, type DocumentTarget, documentUri } from "../
 import { historyPage, type Link } from "../history/render";
 import { Writer } from "../output/render";
 import type { IterationRecord, Snapshot } from "../protocol";
-import { RefusedError } from "../refusal";
-import { count } from "../text";
+import { FailedError, RefusedError } from "../refusal";
+import { count, words } from "../text";
 
 /** Editors stay quick up to about this size. */
 const PART = 8 * 1024 * 1024;
@@ -167,9 +167,17 @@ export async function allIterations(ctx: Ctx, runId: string): Promise<IterationR
 
 /** Opens one of the documents, in the language that fits it. */
 export async function openDocument(target: DocumentTarget): Promise<void> {
-  const uri = documentUri(title(target), target);
-  const document = await vscode.workspace.openTextDocument(uri);
+  const document = await opened(documentUri(title(target), target));
   await vscode.window.showTextDocument(document, { preview: true });
+}
+
+async function opened(uri: vscode.Uri): Promise<vscode.TextDocument> {
+  try {
+    return await vscode.workspace.openTextDocument(uri);
+  } catch (error) {
+    // VS Code puts the URI before what the helper says, that of a loop that was deleted for one
+    throw new FailedError(words(error).replace(/^cannot open .*? Detail: /s, ""));
+  }
 }
 
 function title(target: DocumentTarget): string {

@@ -232,6 +232,21 @@ describe("scanning for repositories", () => {
     assert.equal(await window.repositoryRow("api").count(), 0);
   });
 
+  test("lists no repository as trusted: git works in one after it was opened, and says so before it asks", async () => {
+    await window.act(window.repositoryRow("web"), "Commit…");
+    const told = window.notification("web is not trusted, and git would run what it contains.");
+    await told.getByText("Open in New Window", { exact: true }).waitFor();
+    await window.shot("repository-untrusted");
+    await window.noToasts();
+    const [folder, away] = [place("work/group/web"), join(server.home, "away")];
+    renameSync(folder, away);
+    await window.act(window.repositoryRow("web"), "Pull"); // the row does not know yet
+    await window.notification(`The folder of web is gone (${folder}). Put it back, or remove it`).waitFor();
+    await window.repositoryRow(/web.*the folder is gone/).waitFor();
+    renameSync(away, folder);
+    await window.noToasts();
+  });
+
   test("says so when there is none, or none that is new", async () => {
     await window.command("Ralph Loop: Scan for Repositories");
     await window.chooseFolder(place("nothing/here"), "Scan");

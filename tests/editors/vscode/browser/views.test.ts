@@ -8,7 +8,7 @@ import type { BrowserContext } from "playwright-core";
 
 import { Agent, agentCommand } from "../lib/agent";
 import { closeBrowser, launchBrowser } from "../lib/browser";
-import { CodeServer, HELPER, repository } from "../lib/server";
+import { CodeServer, HELPER, repository, terminal } from "../lib/server";
 import { Window } from "../lib/window";
 
 let server: CodeServer;
@@ -120,12 +120,15 @@ describe("the views", () => {
     await window.command("Ralph Loop: Start Loop");
     await window.answer("Plan it a third time");
     await window.waitForStatus(/1\/50 · review/);
-    await loops.locator(".monaco-list-row", { hasText: "Plan it a third time" }).waitFor();
+    await window.expand("Plan it a third time");
     assert.match((await selected()).join(), /Plan it first/);
     await window.command("Ralph Loop: Cancel");
     await window.waitForStatus(/Ralph$/);
     assert.match((await selected()).join(), /Plan it first/);
     assert.equal((await selected()).length, 1);
+    const ended = loops.locator('.monaco-list-row[aria-expanded="true"]', { hasText: "Plan it a third time" });
+    await ended.waitFor(); // it stands under its repository now, as open as it was
+    await ended.locator(".monaco-tl-twistie").click();
   });
 
   test("show past loops with iterations and changed files, whose diff opens", async () => {
@@ -146,6 +149,25 @@ describe("the views", () => {
     await window.rows().filter({ hasText: "Plan it again" }).first().waitFor();
     await window.shot("search");
     await window.page.keyboard.press("Escape");
+  });
+
+  test("search tells when there is more, and when what it found was deleted meanwhile", async () => {
+    const loop = ["--repo", agent.folder, "--max-iterations", "55", "--delay", "0s", "Look for it"];
+    await terminal(server, "run", "--detach", ...loop, "--", "echo", "needle");
+    await window.row(/Look for it.*stopped at the limit/).waitFor();
+    await window.command("Ralph Loop: Search History");
+    await window.answer("needle");
+    await window.rows().filter({ hasText: "needle" }).first().waitFor();
+    await window.page.keyboard.press("ArrowUp"); // from the first to the last
+    await window.rows().filter({ hasText: "Only the first 50 are shown" }).waitFor();
+    await window.page.keyboard.press("ArrowDown");
+    const { sessions } = JSON.parse(await terminal(server, "sessions", "--json")) as {
+      sessions: Record<string, string>[];
+    };
+    const found = sessions.find(({ title }) => title === "Look for it");
+    await terminal(server, "sessions", "delete", found?.sessionId ?? "");
+    await window.page.keyboard.press("Enter");
+    await window.notification(/^.*There is no loop 'run_\w+'\.$/).waitFor();
   });
 
   test("show a repository's branch and changes, commit them, and reset only after a warning", async () => {

@@ -195,6 +195,11 @@ export async function repository(
   return folder;
 }
 
+/** What the terminal's client prints, of the helper that the windows use. */
+export async function terminal(server: { home: string }, ...args: string[]): Promise<string> {
+  return (await run(HELPER, args, { cwd: server.home, env: environment(server.home) })).stdout.trim();
+}
+
 /** What git prints. */
 export async function git(server: { home: string }, folder: string, ...args: string[]): Promise<string> {
   return (await run("git", args, { cwd: folder, env: environment(server.home) })).stdout.trim();
