@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
+import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,11 @@ from client import Client
 STRANGE = b"\x00\xff\xfe half \xc3" + b"\xe2\x82" + b"\r\n\x1b[31mred"
 
 
-def export(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
+def export(box: Box, *arguments: str, before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ralph_loop", "export", *arguments, "--data-dir", str(box.data)]
-    return subprocess.run(command, env=box.env, cwd=box.room, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(
+        command, env=box.env, cwd=box.room, capture_output=True, text=True, timeout=100, check=False, preexec_fn=before
+    )
 
 
 def names(folder: Path) -> list[str]:
@@ -177,6 +182,18 @@ def test_what_cannot_be_exported_leaves_nothing(box: Box, finished: tuple[Client
         assert done.returncode != 0
         assert done.stderr.startswith("ralph-loop: ") and "Traceback" not in done.stderr
     assert names(box.room) == before
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(box: Box, finished: tuple[Client, Any, Any]) -> None:
+    def limit() -> None:  # as a full disk: what is written beyond it fails
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    there = names(box.room)
+    done = export(box, finished[1]["sessionId"], "full", before=limit)
+    assert (done.returncode, names(box.room)) == (1, there)
+    assert f"{box.room / 'full'} could not be written: File too large." in done.stderr
+    assert "Make room, or name a folder elsewhere." in done.stderr
 
 
 def test_a_session_larger_than_an_answer_is_whole(box: Box) -> None:

@@ -59,8 +59,11 @@ def _new_folder(target: Path) -> Generator[Path]:
         yield folder
         _check_free(target)
         folder.rename(target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError):  # that is the helper's
+            problem = f"{target} could not be written: {error.strerror}. Nothing of it was left."
+            raise Problem(problem, "Make room, or name a folder elsewhere.") from None
         raise
 
 
