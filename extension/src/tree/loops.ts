@@ -29,19 +29,13 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
   readonly #placing = new Placing();
   /** By id: VS Code knows nodes by identity. */
   readonly #repositories = new Map<string, RepositoryNode>();
-  /** Loops whose iterations are shown: still when one ends, and stands at another place. */
-  readonly #expanded = new Set<string>();
   readonly #changed = new vscode.EventEmitter<LoopNode | undefined>();
   readonly onDidChangeTreeData = this.#changed.event;
   readonly #disposable: vscode.Disposable;
 
   constructor(private readonly ctx: Ctx) {
-    const view = vscode.window.createTreeView("ralphLoop.loops", { treeDataProvider: this, showCollapseAll: true });
     this.#disposable = vscode.Disposable.from(
-      view,
-      view.onDidCollapseElement(({ element }) => {
-        if (element.kind === "loop") this.#expanded.delete(element.runId);
-      }),
+      vscode.window.createTreeView("ralphLoop.loops", { treeDataProvider: this, showCollapseAll: true }),
       ctx.connection.onReady(() => {
         this.refresh();
       }),
@@ -77,7 +71,7 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
     const { Collapsed, Expanded, None } = vscode.TreeItemCollapsibleState;
     switch (node.kind) {
       case "loop":
-        return treeItem(node.runId, loopRow(node.loop, now), this.#expanded.has(node.runId) ? Expanded : Collapsed);
+        return treeItem(node.runId, loopRow(node.loop, now), Collapsed);
       case "repository": {
         const { repo, place } = node;
         const isOpen = (vscode.workspace.workspaceFolders ?? []).some(({ uri }) => uri.fsPath === repo.path);
@@ -140,7 +134,6 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
       }
       case "loop": {
         const { runId, loop } = node;
-        this.#expanded.add(runId); // asked for by who sees them; the event of it is lost while rows are drawn anew
         const { iterations, more } = await connection.request("ralph/history", { runId, limit: 200 });
         const nodes: LoopNode[] = iterations.reverse().map((record) => ({
           kind: "iteration",

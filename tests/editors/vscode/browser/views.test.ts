@@ -120,14 +120,12 @@ describe("the views", () => {
     await window.command("Ralph Loop: Start Loop");
     await window.answer("Plan it a third time");
     await window.waitForStatus(/1\/50 · review/);
-    await window.expand("Plan it a third time");
+    await loops.locator(".monaco-list-row", { hasText: "Plan it a third time" }).waitFor();
     assert.match((await selected()).join(), /Plan it first/);
     await window.command("Ralph Loop: Cancel");
     await window.waitForStatus(/Ralph$/);
     assert.match((await selected()).join(), /Plan it first/);
     assert.equal((await selected()).length, 1);
-    const ended = loops.locator('.monaco-list-row[aria-expanded="true"]', { hasText: "Plan it a third time" });
-    await ended.waitFor(); // it stands under its repository now, as open as it was
   });
 
   test("show past loops with iterations and changed files, whose diff opens", async () => {
