@@ -17,6 +17,8 @@ export async function search(ctx: Ctx): Promise<void> {
   await ctx.connection.ensure();
   const pick = vscode.window.createQuickPick<Item>();
   pick.title = "Ralph Loop: Search History";
+  // the newest first, as they come: VS Code would sort them by their text. It takes this, though its types do not have it
+  Object.assign(pick, { sortByLabel: false });
   pick.placeholder = "Words in prompts, messages, errors and output of all loops";
   let timer: NodeJS.Timeout | undefined;
   let shown = "";

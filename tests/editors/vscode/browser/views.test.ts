@@ -150,11 +150,12 @@ describe("the views", () => {
 
   test("search tells when there is more, and when what it found was deleted meanwhile", async () => {
     const loop = ["--repo", agent.folder, "--max-iterations", "55", "--delay", "0s", "Look for it"];
-    await terminal(server, "run", "--detach", ...loop, "--", "echo", "needle");
+    await terminal(server, "run", "--detach", ...loop, "--", "echo", "needle", "{iteration}");
     await window.row(/Look for it.*stopped at the limit/).waitFor();
     await window.command("Ralph Loop: Search History");
     await window.answer("needle");
     await window.rows().filter({ hasText: "needle" }).first().waitFor();
+    assert.match((await window.rows().first().textContent()) ?? "", /needle 55/, "the newest comes first");
     await window.page.keyboard.press("ArrowUp"); // from the first to the last
     await window.rows().filter({ hasText: "Only the first 50 are shown" }).waitFor();
     await window.page.keyboard.press("ArrowDown");
