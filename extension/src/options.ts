@@ -5,7 +5,7 @@ import * as vscode from "vscode";
 import type { Ctx } from "./ctx";
 import type { LoopConfig } from "./protocol";
 import { pickAgent, pickModel, pickPreset } from "./select";
-import { modelFor } from "./settings";
+import { loopSetting, modelFor } from "./settings";
 
 type Options = Partial<LoopConfig>;
 
@@ -17,9 +17,9 @@ interface Option extends vscode.QuickPickItem {
 export async function editOptions(ctx: Ctx): Promise<Options | undefined> {
   const options: Options = {};
   const settings = vscode.workspace.getConfiguration("ralphLoop");
-  const value = <K extends keyof LoopConfig>(key: K) => options[key] ?? settings.get<LoopConfig[K]>(key);
+  const value = <K extends keyof LoopConfig>(key: K) => options[key] ?? loopSetting(settings, key);
   const settingOf = (key: "model" | "preset") =>
-    key === "model" ? modelFor(settings, options.agent) : (settings.get<string>(key)?.trim() ?? "");
+    key === "model" ? modelFor(settings, options.agent) : (loopSetting(settings, key)?.trim() ?? "");
   const asSet = (key: "model" | "preset", none: string) =>
     settingOf(key) ? `As in the settings: ${settingOf(key)}` : none;
   const text = (key: "agent" | "completionPromise", none: string) => value(key)?.trim() || none; // eslint-disable-line @typescript-eslint/prefer-nullish-coalescing -- empty means not set

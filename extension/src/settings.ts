@@ -43,7 +43,11 @@ export const LOOP_SETTINGS = {
 /** The part of `WorkspaceConfiguration` that is needed here. */
 export interface Configuration {
   get(key: string): unknown;
-  inspect(key: string): { globalValue?: unknown; workspaceValue?: unknown; workspaceFolderValue?: unknown } | undefined;
+  inspect(
+    key: string,
+  ):
+    | { defaultValue?: unknown; globalValue?: unknown; workspaceValue?: unknown; workspaceFolderValue?: unknown }
+    | undefined;
 }
 
 /** Settings of a wrong type are left out and told to `warn`: one typing error must not keep the helper from starting. */
@@ -57,6 +61,16 @@ export function helperSettings(configuration: Configuration, warn: (message: str
   }
   const binaries = strings(setValue(configuration, "binaries"));
   return Object.keys(binaries).length > 0 ? { config, binaries } : { config };
+}
+
+/** The value that counts for a loop: one of a wrong type is left out, as for the helper. */
+export function loopSetting<K extends keyof LoopConfig>(
+  configuration: Configuration,
+  key: K,
+): LoopConfig[K] | undefined {
+  const value = configuration.get(key);
+  const counts = fits(value, LOOP_SETTINGS[key]) ? value : configuration.inspect(key)?.defaultValue;
+  return counts as LoopConfig[K] | undefined;
 }
 
 /** The model that the settings give an agent, "" for none: theirs is not for another agent than theirs. */

@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { advice, bundle, installed } from "../../../extension/src/install";
 import { atLeast311, findPython } from "../../../extension/src/python";
 import { cleanEnvironment, configuredHelper, helperOnPath } from "../../../extension/src/server";
-import { helperSettings, modelFor } from "../../../extension/src/settings";
+import { helperSettings, loopSetting, modelFor } from "../../../extension/src/settings";
 
 const folder = mkdtempSync(join(tmpdir(), "rl-unit-"));
 after(() => {
@@ -149,6 +149,16 @@ test("only settings that somebody made are sent, and wrong ones are left out wit
     "The setting ralphLoop.minIterations is not a whole number: it is left out.",
     "The setting ralphLoop.planMode is not true or false: it is left out.",
   ]);
+});
+
+test("a setting of a wrong type counts for no loop: its default does", () => {
+  const configuration = {
+    get: (key: string) => ({ agent: 5, maxIterations: "many", planMode: true })[key],
+    inspect: (key: string) => (key === "maxIterations" ? { defaultValue: 50 } : undefined),
+  };
+  assert.equal(loopSetting(configuration, "agent"), undefined);
+  assert.equal(loopSetting(configuration, "maxIterations"), 50);
+  assert.equal(loopSetting(configuration, "planMode"), true);
 });
 
 test("the model of the settings is for the agent of the settings, as the helper has it", () => {
