@@ -68,7 +68,9 @@ def test_a_loop_registers_its_repository(client: Client, box: Box, repo: Path) -
     started = client("start", workspace=str(repo), prompt="x", config=config)
     found = listed(client, box.room)[str(repo)]
     assert (found["repoId"], found["lastRunId"]) == (started["repoId"], started["runId"])
-    assert client.refused("repos/remove", repoId=found["repoId"]).code == INVALID_STATE
+    refused = client.refused("repos/remove", repoId=found["repoId"])
+    assert refused.code == INVALID_STATE
+    assert f"A loop is under way in {repo}. Cancel it first." in str(refused)  # no status as the protocol calls it
     client("cancel", runId=started["runId"])
     client("repos/remove", repoId=found["repoId"])
     assert listed(client, box.room) == {}

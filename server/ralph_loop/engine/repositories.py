@@ -91,9 +91,8 @@ class Repositories:
         row = await self._row(repo_id)
         active = await loops.find(self._engine.database, repo_id=row.id, active=True, limit=1)
         if active:
-            raise invalid_state(
-                f"A loop is {active[0].status} in {row.path}. Cancel it first.", active[0].status, [*IDLE]
-            )
+            text = f"A loop is under way in {row.path}. Cancel it first."
+            raise invalid_state(text, active[0].status, [*IDLE])
         await self._engine.database.write(lambda writer: repos.set_listed(writer, row.id, False))
 
     async def scan(self, params: ReposScanParams, progress: Progress) -> list[FoundRepo]:

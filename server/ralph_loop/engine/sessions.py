@@ -81,7 +81,7 @@ class Sessions:
             for state in states:
                 resumes = state.status == "interrupted" and self._engine.loop(state.run_id) is not None
                 if state.status in ACTIVE or resumes:
-                    text = f"A loop of this session is {state.status}. Cancel it first."
+                    text = "A loop of this session is under way. Cancel it first."
                     raise invalid_state(text, state.status, [*IDLE])
             await self._engine.forget_trees(states)
             await self._engine.database.write(lambda writer: sessions.delete(writer, session_id))
