@@ -87,7 +87,7 @@ function treeChanged(paths: unknown, otherwise: string): string {
 
 /** The helper names the key of what it refuses; a person does not know those that were not typed. */
 function withoutKey(message: string): string {
-  return message.replace(/^(workspace|url|directory|path|paths\[\d+\]|operationIds): /, "");
+  return message.replace(/^(workspace|url|directory|name|branch|path|paths\[\d+\]|operationIds): /, "");
 }
 
 /** The code of a JSON-RPC error. */

@@ -4,11 +4,12 @@ import { basename } from "node:path";
 import * as vscode from "vscode";
 
 import type { Ctx } from "../ctx";
+import { show } from "../notify";
 import { type Branch, ERRORS, type GitOutput, type Repo } from "../protocol";
 import { codeOf, FailedError, RefusedError, untrusted } from "../refusal";
-import { count, firstLine, iconless, words } from "../text";
+import { count, firstLine, iconless } from "../text";
 import { gitFailure, isBehind } from "./failure";
-import { dirtyPaths } from "./rows";
+import { dirtyPaths, resetWords } from "./rows";
 
 type Run = (force: boolean) => Promise<GitOutput>;
 
@@ -95,33 +96,32 @@ export async function checkout(ctx: Ctx, repo: Repo): Promise<void> {
     prompt: "Name of the new branch",
   });
   if (!branch?.trim()) return;
-  await git(ctx, "Create Branch", repo, (force) =>
-    ctx.connection.request("ralph/git/branch", { workspace, name: branch.trim(), force }),
-  );
-  await git(ctx, "Checkout", repo, (force) =>
-    ctx.connection.request("ralph/git/checkout", { workspace, branch: branch.trim(), force }),
-  );
+  // as one: what is not made is not checked out, and a person is asked once
+  await git(ctx, "Checkout", repo, async (force) => {
+    const made = await ctx.connection.request("ralph/git/branch", { workspace, name: branch.trim(), force });
+    if (made.exitCode !== 0) return made;
+    return ctx.connection.request("ralph/git/checkout", { workspace, branch: branch.trim(), force });
+  });
 }
 
 export async function reset(ctx: Ctx, repo: Repo): Promise<void> {
   const { path: workspace, name } = repo;
   const status = await ctx.connection.request("ralph/git/status", { workspace });
   if (status.unborn) throw new RefusedError(`There is no commit in ${name} yet to reset to.`);
-  const n = dirtyPaths(status).length;
   const confirm = "Reset";
   const chosen = await vscode.window.showWarningMessage(
     `Reset ${name} to its last commit?`,
-    {
-      modal: true,
-      detail: `${n === 0 ? "No file is changed there now." : `Changes in ${count(n, "file")} are discarded.`} They are saved first: the output of the reset tells how to get them back.`,
-    },
+    { modal: true, detail: resetWords(status) },
     confirm,
   );
   if (chosen !== confirm) return;
   const done = await git(ctx, "Reset", repo, (force) =>
     ctx.connection.request("ralph/git/reset", { workspace, confirm: true, force }),
   );
-  if (done?.stdout.trim()) void vscode.window.showInformationMessage(`${name}: ${done.stdout.trim()}`);
+  if (!done?.stdout.trim()) return;
+  // its button keeps it open: it tells how to undo the reset
+  const buttons = [{ title: "Show Log", command: "ralphLoop.showHelperLog" }];
+  void show({ severity: "information", message: `${name}: ${done.stdout.trim()}`, buttons });
 }
 
 export async function removeRepository(ctx: Ctx, { repoId, name }: Repo): Promise<void> {
@@ -145,8 +145,9 @@ async function git(ctx: Ctx, what: string, repo: Repo, run: Run): Promise<GitOut
   } catch (error) {
     if (codeOf(error) !== ERRORS.repoBusy) throw error;
     const anyway = `${what} Anyway`;
-    const detail = "The loop that works there would see files change under it.";
-    if ((await vscode.window.showWarningMessage(words(error), { modal: true, detail }, anyway)) !== anyway)
+    const question = `${what} in ${place} while a loop works there?`;
+    const detail = "The loop would see files change under it.";
+    if ((await vscode.window.showWarningMessage(question, { modal: true, detail }, anyway)) !== anyway)
       return undefined;
     output = await tryIt(true);
   }

@@ -61,7 +61,7 @@ export function iterationRow(record: IterationRecord, now: Date): Row {
   const status = record.status === "running" || record.status === "completed" ? "" : STATUS_WORDS[record.status];
   return {
     label: `Iteration ${record.iteration}`,
-    description: [status, time, count(record.filesTotal, "file")].filter(Boolean).join(" · "),
+    description: [status, time, record.tracking ? "" : count(record.filesTotal, "file")].filter(Boolean).join(" · "),
     tooltip: [
       `Iteration ${record.iteration}: ${STATUS_WORDS[record.status]}, ${moment(record.startedAt, now)}`,
       ...record.errors.slice(0, 5).map((error) => firstLine(error, 200)),
@@ -146,4 +146,16 @@ export function gitWords(status: GitStatus | undefined, branch = ""): string {
 export function dirtyPaths(status: GitStatus): string[] {
   const changes = [...status.staged, ...status.unstaged].map(({ path }) => path);
   return [...new Set([...changes, ...status.untracked, ...status.conflicts])];
+}
+
+/** What a reset to the last commit does: git leaves files alone that it does not know. */
+export function resetWords(status: GitStatus): string {
+  const n = dirtyPaths({ ...status, untracked: [] }).length;
+  const others = status.untracked.length;
+  return [
+    n === 0
+      ? "No file that git tracks is changed there now."
+      : `Changes in ${count(n, "file")} are discarded. They are saved first: the output of the reset tells how to get them back.`,
+    ...(others > 0 ? [`${count(others, "untracked file")} ${others === 1 ? "stays" : "stay"}.`] : []),
+  ].join(" ");
 }

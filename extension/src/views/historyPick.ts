@@ -67,7 +67,7 @@ function iterationItem(iteration: IterationRecord, now: Date): vscode.QuickPickI
   const facts = [
     STATUS_WORDS[iteration.status],
     iteration.status === "running" ? "" : duration(iteration.durationMs),
-    `${count(iteration.filesTotal, "file")} ${lines({ added, removed })}`.trim(),
+    iteration.tracking ? "" : `${count(iteration.filesTotal, "file")} ${lines({ added, removed })}`.trim(),
     moment(iteration.startedAt, now),
   ];
   return {

@@ -31,6 +31,21 @@ test("another failure of git is told in its words, without advice for a terminal
     ["", "hint: You have divergent branches\nfatal: Need to specify how", "fatal: Need to specify how"],
     ["nothing to commit\n", "", "nothing to commit"],
     ["", "hint: only advice\n", "hint: only advice"],
+    [
+      "Auto-merging a.txt\nCONFLICT (content): Merge conflict in a.txt\nAutomatic merge failed; fix conflicts.\n",
+      "From /work/shop\n   62bb575..bcc9cae  main       -> origin/main\n * [new branch]      b          -> origin/b\n",
+      "CONFLICT (content): Merge conflict in a.txt · Automatic merge failed; fix conflicts.",
+    ],
+    [
+      "Auto-merging a.txt\nCONFLICT (content): Merge conflict in a.txt\n",
+      "From /work/shop\n * branch            main       -> FETCH_HEAD\nRebasing (1/1)\rerror: could not apply 14e20a5... mine\n",
+      "CONFLICT (content): Merge conflict in a.txt · error: could not apply 14e20a5... mine",
+    ],
+    [
+      "",
+      "fatal: You are not currently on a branch.\nTo push the history leading to the current (detached HEAD)\nstate now, use\n",
+      "fatal: You are not currently on a branch. · To push the history leading to the current (detached HEAD) · state now, use",
+    ],
   ];
   for (const [stdout, stderr, text] of cases) assert.equal(gitFailure({ stdout, stderr }), text);
 });

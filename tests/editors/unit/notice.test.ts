@@ -114,7 +114,7 @@ test("refusals say what to do", () => {
   );
   assert.match(refusal(error(ERRORS.notAvailable, "x")).message, /Update it/);
   assert.equal(refusal(error(-32602, "prompt: must not be blank")).message, "prompt: must not be blank");
-  for (const key of ["operationIds", "directory", "paths[0]"])
+  for (const key of ["operationIds", "directory", "paths[0]", "workspace", "name", "branch"])
     assert.equal(refusal(error(-32602, `${key}: It cannot be.`)).message, "It cannot be.", "a key that nobody typed");
   const helper = Object.assign(new Error("No Python."), {
     name: "HelperError",

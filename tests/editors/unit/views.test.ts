@@ -12,6 +12,7 @@ import {
   pastRow,
   placeOf,
   repoRow,
+  resetWords,
 } from "../../../extension/src/tree/rows";
 import { iteration, loop } from "./sample";
 
@@ -78,6 +79,8 @@ test("an iteration says its time and number of files, and its errors when pointe
   const failed = iterationRow(iteration({ status: "timedOut", errors: ["boom\nmore"] }), NOW);
   assert.equal(failed.description, "timed out · 21.0 s · 0 files");
   assert.match(failed.tooltip, /boom…$/);
+  const unknown = iterationRow(iteration({ tracking: "not a git repository" }), NOW);
+  assert.equal(unknown.description, "21.0 s", "how many files changed is not known");
 });
 
 test("a file says its kind, lines, folder and old name", () => {
@@ -136,4 +139,14 @@ test("files that were changed meanwhile are named, with what to do", () => {
   );
   const many = refusal(error(["a", "b", "c", "d", "e", "f", "g"])).message;
   assert.match(many, /because a, b, c, d, e and 2 more were changed after the agent saw them\./);
+});
+
+test("a reset says what is discarded, and what stays because git does not know it", () => {
+  const saved = "They are saved first: the output of the reset tells how to get them back.";
+  assert.equal(resetWords(status()), "No file that git tracks is changed there now.");
+  assert.equal(resetWords(status({ staged: [FILE], unstaged: [FILE] })), `Changes in 1 file are discarded. ${saved}`);
+  assert.equal(
+    resetWords(status({ unstaged: [FILE], untracked: ["b", "c"], conflicts: ["d"] })),
+    `Changes in 2 files are discarded. ${saved} 2 untracked files stay.`,
+  );
 });

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -119,6 +119,51 @@ describe("a repository with a remote", () => {
     await window.answer("topic");
     await window.repositoryRow(/shop.*topic/).waitFor();
     assert.equal(await git(server, agent.folder, "branch", "--show-current"), "topic");
+  });
+
+  test("does nothing while a loop works there, unless it shall all the same", async () => {
+    agent.hold();
+    await window.command("Ralph Loop: Start Loop");
+    await window.answer("Hold on");
+    await window.waitForStatus(/1\/50$/);
+    const dialog = window.page.locator(".monaco-dialog-box", { hasText: "Checkout in shop while a loop works there?" });
+    const create = async () => {
+      await window.act(window.repositoryRow("shop"), "Checkout…");
+      await window.choose("Create new branch");
+      await window.answer("meanwhile");
+      await dialog.waitFor();
+    };
+    await create();
+    await window.shot("while-a-loop-works");
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await create(); // nothing was made, and nothing else is asked
+    assert.equal(await git(server, agent.folder, "branch", "--list", "meanwhile"), "");
+    await dialog.getByRole("button", { name: "Checkout Anyway" }).click();
+    await window.repositoryRow(/shop.*meanwhile/).waitFor();
+    assert.equal(await dialog.count(), 0, "one question for both");
+    await git(server, agent.folder, "checkout", "-q", "topic");
+    await window.command("Ralph Loop: Cancel");
+    await window.waitForStatus(/Ralph$/);
+    agent.release();
+    rmSync(join(agent.folder, "work.txt"));
+  });
+
+  test("says what conflicts in a pull", async () => {
+    await git(server, agent.folder, "checkout", "-q", "main");
+    await git(server, join(server.home, "other"), "pull", "-q");
+    await pushedByOthers("both.txt");
+    writeFileSync(join(agent.folder, "both.txt"), "ours\n");
+    await git(server, agent.folder, "add", "both.txt");
+    await git(server, agent.folder, "commit", "-q", "-m", "Ours");
+    await git(server, agent.folder, "config", "pull.rebase", "false");
+    await window.act(window.repositoryRow("shop"), "Pull");
+    await window.notification(/Pull in shop failed: CONFLICT \(add\/add\): Merge conflict in both\.txt/).waitFor();
+    await window.shot("pull-conflict");
+    await git(server, agent.folder, "merge", "--abort");
+    await git(server, agent.folder, "reset", "-q", "--hard", "HEAD~");
+    await git(server, agent.folder, "checkout", "-q", "topic");
+    await window.noToasts();
   });
 
   test("commits no file with conflicts in it", async () => {
