@@ -86,6 +86,11 @@ export class Loops {
     return this.#known.get(runId);
   }
 
+  /** Of all repositories, also those that are not open here. */
+  get all(): Snapshot[] {
+    return [...this.#known.values()].map(({ loop }) => loop);
+  }
+
   /** The loop of a folder that counts: the active one, else the latest. */
   of(folder: string): Known | undefined {
     const repoId = this.#repositories.get(folder);

@@ -56,9 +56,8 @@ export class StagedChanges implements vscode.TreeDataProvider<Node>, vscode.Disp
   }
 
   getChildren(node?: Node): Node[] {
-    const all = [...this.#staged.values()];
-    const only = node ? this.#staged.get(node.loop.runId) : all.length === 1 ? all[0] : undefined;
-    if (!only) return all;
+    const only = node ? this.#staged.get(node.loop.runId) : this.#only();
+    if (!only) return [...this.#staged.values()];
     return only.operations.map((operation) => ({ loop: only.loop, operation }));
   }
 
@@ -108,20 +107,25 @@ export class StagedChanges implements vscode.TreeDataProvider<Node>, vscode.Disp
       return { loop, ids: { operationIds: [operation.operationId] }, what: operation.path };
     }
     const all = [...this.#staged.values()];
-    const found = target ? this.#staged.get(target.loop.runId) : all.length > 1 ? await pick(all) : all[0];
-    if (!found) throw new RefusedError("No change waits for your approval.");
+    if (all.length === 0) throw new RefusedError("No change waits for your approval.");
+    const found = target ? this.#staged.get(target.loop.runId) : (this.#only() ?? (await pick(all)));
+    if (!found) throw new RefusedError("No change of this loop waits for your approval.");
     // the ones that are shown: what is staged meanwhile was not seen
     const operationIds = found.operations.map(({ operationId }) => operationId);
     return { loop: found.loop, ids: { operationIds }, what: `All ${count(operationIds.length, "Change")}` };
   }
 
+  /** The only loop that waits, if it is one of this window: of another it is said whose changes they are. */
+  #only(): Staged | undefined {
+    const [first, ...others] = this.#staged.values();
+    return first && others.length === 0 && this.ctx.foldersOf(first.loop.runId).length > 0 ? first : undefined;
+  }
+
   /** Asks for the changes of each loop whose number of them is not the one that was asked about. */
   #look(): void {
     const waiting = new Map<string, Snapshot>();
-    for (const folder of vscode.workspace.workspaceFolders ?? []) {
-      const loop = this.ctx.known(folder)?.loop;
-      if (loop?.status === "awaiting_approval") waiting.set(loop.runId, loop);
-    }
+    // also of repositories that are not open here: a loop can be started from their rows, and must not wait unseen
+    for (const loop of this.ctx.loops.all) if (loop.status === "awaiting_approval") waiting.set(loop.runId, loop);
     for (const runId of this.#asked.keys()) {
       if (waiting.has(runId)) continue;
       this.#asked.delete(runId);
@@ -163,7 +167,7 @@ export class StagedChanges implements vscode.TreeDataProvider<Node>, vscode.Disp
 async function pick(all: Staged[]): Promise<Staged | undefined> {
   const items = all.map((staged) => ({
     label: iconless(loopRow(staged.loop, new Date()).label),
-    description: count(staged.operations.length, "change"),
+    description: `${count(staged.operations.length, "change")} in ${iconless(staged.loop.workspace)}`,
     staged,
   }));
   const chosen = await vscode.window.showQuickPick(items, { title: "Ralph Loop: Whose Changes?" });

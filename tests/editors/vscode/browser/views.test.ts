@@ -112,6 +112,18 @@ describe("the views", () => {
     await there.close();
   });
 
+  test("show also the staged changes of a repository that is not open here", async () => {
+    const other = new Agent(await repository(server, "elsewhere", { finish: "1" }));
+    const loop = ["--repo", other.folder, "--plan", "Plan elsewhere", "--", ...agentCommand(server.home)];
+    await terminal(server, "run", "--detach", ...loop);
+    const staged = window.pane("Staged Changes");
+    await staged.locator(".monaco-list-row", { hasText: "Plan elsewhere" }).waitFor();
+    await window.shot("staged-elsewhere");
+    await window.act(staged.locator(".monaco-list-row", { hasText: "work.txt" }), "Approve");
+    await staged.locator(".monaco-list-row").first().waitFor({ state: "detached" });
+    assert.equal(other.work, "work 1\n");
+  });
+
   test("keep what is selected while a loop goes on", async () => {
     const loops = window.pane("Loops");
     await loops.locator(".monaco-list-row", { hasText: "Plan it first" }).click();
