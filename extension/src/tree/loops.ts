@@ -100,7 +100,9 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
           context: "note",
         };
         const item = treeItem(node.id, row);
-        if (node.more) item.command = { command: "ralphLoop.moreLoops", title: "Show More", arguments: [node] };
+        if (node.more?.kind === "loop")
+          item.command = { command: "ralphLoop.loop.history", title: "Open History", arguments: [node.more] };
+        else if (node.more) item.command = { command: "ralphLoop.moreLoops", title: "Show More", arguments: [node] };
         return item;
       }
     }
@@ -142,7 +144,7 @@ export class LoopsView implements vscode.TreeDataProvider<LoopNode>, vscode.Disp
           iteration: record.iteration,
           record,
         }));
-        if (more) nodes.push({ kind: "note", id: `older ${runId}`, text: "Older ones: open the history" });
+        if (more) nodes.push({ kind: "note", id: `older ${runId}`, text: "Older ones: open the history", more: node });
         if (nodes.length === 0) nodes.push({ kind: "note", id: `none ${runId}`, text: "No iteration has started yet" });
         return nodes;
       }
