@@ -222,6 +222,7 @@ class Guard:
                 ending.kill_at = now  # a list may miss a fork storm: only having no children is certain
         if not done and now < ending.give_up_at:
             return 100 if now < ending.kill_at else 10 if now < ending.kill_at + KILL_PATIENCE else 500
+        self.reap()  # what the table shows as dead may not have been waited for: its exit is told first
         # the last one ends what the others were to end, too
         for done in list(self.endings) if ending.last else [ending]:
             self.endings.remove(done)
